@@ -1,0 +1,12 @@
+"""Prefect blocks: where a service is, and the secret it asks for.
+
+Prefect finds this module through the `prefect.collections` entry point and imports it on every
+command, so it loads no client and no database driver.
+"""
+
+from blocks.effect_ledger import EffectLedger
+from blocks.officeplane import OfficePlaneServer
+from blocks.planck import PlanckCredentials
+from blocks.resolve import resolve
+
+__all__ = ["EffectLedger", "OfficePlaneServer", "PlanckCredentials", "resolve"]

@@ -1,0 +1,1 @@
+"""How flows reach schedules, the Prefect UI and other programs."""

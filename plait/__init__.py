@@ -1,0 +1,1 @@
+"""Plait's engine room: everything that works without Prefect."""

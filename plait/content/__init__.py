@@ -1,0 +1,1 @@
+"""Content blocks of an answer, and how people read them: Markdown, terminal text, HTML."""

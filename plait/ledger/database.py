@@ -1,0 +1,294 @@
+"""One writer thread per process: concurrent writes share a transaction (group commit).
+
+A job is a function of a connection that may be run again: it carries its own nonce, so that a
+commit whose answer was lost is simply repeated (effect-protocol.md §4 step 3). Jobs are run in
+order, each in a savepoint, and committed together; when the database refuses the group, each job
+is tried alone, so that one cannot fail the others.
+"""
+
+import asyncio
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.pool import NullPool
+
+from plait.failpoints import FailpointError, reach
+from plait.http.errors import ConfigurationError
+from plait.ledger.errors import LedgerUnavailable
+
+R = TypeVar("R")
+Work = Callable[[Connection], R]
+
+GROUP: Final = 256
+_SQLITE_NOW: Final = text("SELECT (julianday('now') - 2440587.5) * 86400.0")
+_POSTGRESQL_NOW: Final = text("SELECT extract(epoch FROM clock_timestamp())::double precision")
+_TRANSIENT: Final = (DBAPIError, FailpointError)
+
+
+@dataclass(slots=True)
+class _Job:
+    work: Work[Any]
+    commit: str
+    until: float
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    tries: int = 0
+    answer: Any = field(default=None, init=False)
+    error: Exception | None = field(default=None, init=False)
+
+    def deliver(self) -> None:
+        def settle() -> None:
+            if self.future.done():
+                return
+            if self.error is None:
+                self.future.set_result(self.answer)
+            else:
+                self.future.set_exception(self.error)
+
+        try:
+            self.loop.call_soon_threadsafe(settle)
+        except RuntimeError:
+            return  # the loop is gone, and with it whoever waited
+
+
+class Database:
+    """SQLite (WAL, `synchronous=FULL`) or PostgreSQL, by URL or file path."""
+
+    def __init__(
+        self, url: str | Path, *, busy_timeout: float = 5.0, now: Callable[[], float] | None = None
+    ) -> None:
+        self.url = parse_url(url)
+        self.busy_timeout = busy_timeout
+        self._virtual_now = now
+        self._engine = self._create_engine()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
+        self._connection: Connection | None = None
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether all runners share this host and a file."""
+        return self.url.get_backend_name() == "sqlite"
+
+    @property
+    def path(self) -> Path | None:
+        """The ledger's file; None on PostgreSQL."""
+        return Path(self.url.database) if self.is_sqlite and self.url.database else None
+
+    def __str__(self) -> str:
+        return str(self.path or self.url.render_as_string(hide_password=True))
+
+    def now(self, connection: Connection) -> float:
+        """T, the ledger's one clock. Read it after the row lock it is compared under."""
+        if self._virtual_now is not None:
+            return self._virtual_now()
+        value: float = connection.execute(_SQLITE_NOW if self.is_sqlite else _POSTGRESQL_NOW).scalar_one()
+        return value
+
+    def start(self) -> None:
+        """Start the writer thread."""
+        self._writer = threading.Thread(target=self._serve, name="plait-ledger-writer", daemon=True)
+        self._writer.start()
+
+    def stop(self) -> None:
+        """Finish the queued jobs and close the connections."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            self._jobs.put(None)
+            writer.join()
+            self._refuse_the_rest()
+        self._engine.dispose()
+
+    async def write(self, work: Work[R], *, commit: str, patience: float = 30.0) -> R:
+        """Run a repeatable job in a write transaction and return once it is durable.
+
+        Raises what the job raises, or `LedgerUnavailable` after `patience` seconds of refusals.
+        A cancelled caller leaves the job to be committed.
+        """
+        loop = asyncio.get_running_loop()
+        if self._writer is None:
+            raise LedgerUnavailable(f"the ledger {self} is closed")
+        job = _Job(work, commit, time.monotonic() + patience, loop, loop.create_future())
+        self._jobs.put(job)
+        answer: R = await job.future
+        return answer
+
+    async def read(self, work: Work[R]) -> R:
+        """Run a query in a thread of its own; it sees what is committed."""
+        return await asyncio.to_thread(self.read_now, work)
+
+    def read_now(self, work: Work[R]) -> R:
+        """The same for code without an event loop."""
+        with self._translated(), self._engine.connect() as connection:
+            connection.info["reading"] = True
+            try:
+                return work(connection)
+            finally:
+                connection.info.pop("reading", None)
+
+    def write_now(self, work: Work[R], *, commit: str) -> R:
+        """One transaction on a connection of its own, for the renewal thread and for set-up."""
+        with self._translated(), self._engine.connect() as connection:
+            with connection.begin():
+                answer = work(connection)
+                reach(f"{commit}.before_commit")
+            reach(f"{commit}.after_commit")
+            return answer
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except _TRANSIENT as error:
+            raise self.unavailable(error) from error
+
+    def unavailable(self, error: Exception) -> LedgerUnavailable:
+        """The typed form of a database error; says which ledger and never a password."""
+        cause = getattr(error, "orig", None) or error
+        return LedgerUnavailable(f"the ledger {self} does not answer: {cause}; no effect is sent without it")
+
+    def _serve(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            group = [job]
+            stop = False
+            while len(group) < GROUP:
+                try:
+                    more = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+                if more is None:
+                    stop = True
+                    break
+                group.append(more)
+            self._settle(group)
+            if stop:
+                break
+        if self._connection is not None:
+            self._connection.close()
+
+    def _refuse_the_rest(self) -> None:
+        while not self._jobs.empty():
+            job = self._jobs.get()
+            if job is not None:
+                job.error = LedgerUnavailable(f"the ledger {self} is closed")
+                job.deliver()
+
+    def _settle(self, group: list[_Job]) -> None:
+        try:
+            self._commit(group)
+        except _TRANSIENT as error:
+            self._drop_connection()
+            if len(group) > 1:
+                for job in group:
+                    self._settle([job])
+                return
+            self._again_or_fail(group[0], error)
+        except Exception as error:  # noqa: BLE001 - a bug in one job must reach its caller, not end the writer
+            self._drop_connection()
+            for job in group:
+                job.error = error
+                job.deliver()
+        else:
+            for job in group:
+                job.deliver()
+
+    def _again_or_fail(self, job: _Job, error: Exception) -> None:
+        if time.monotonic() >= job.until or job.future.cancelled():
+            job.error = self.unavailable(error)
+            job.deliver()
+            return
+        job.tries += 1
+        time.sleep(random.uniform(0.0, min(1.0, 0.02 * 2**job.tries)))  # noqa: S311 - jitter, not a secret
+        self._jobs.put(job)
+
+    def _commit(self, group: list[_Job]) -> None:
+        connection = self._connection = self._connection or self._engine.connect()
+        alone = len(group) == 1
+        with connection.begin() as transaction:
+            for job in group:
+                job.answer, job.error = None, None
+                savepoint = None if alone else connection.begin_nested()
+                try:
+                    job.answer = job.work(connection)
+                except _TRANSIENT:
+                    raise
+                except Exception as error:  # noqa: BLE001 - the job's own verdict, delivered to its caller
+                    job.error = error
+                    if savepoint is not None:
+                        savepoint.rollback()
+                else:
+                    if savepoint is not None:
+                        savepoint.commit()
+            if alone and group[0].error is not None:
+                transaction.rollback()
+                return
+            for job in group:
+                reach(f"{job.commit}.before_commit")
+        for job in group:
+            reach(f"{job.commit}.after_commit")
+
+    def _drop_connection(self) -> None:
+        if self._connection is not None:
+            self._connection.invalidate()
+            self._connection.close()
+            self._connection = None
+
+    def _create_engine(self) -> Engine:
+        if not self.is_sqlite:
+            return create_engine(
+                self.url,
+                pool_pre_ping=True,
+                pool_size=4,
+                connect_args={"connect_timeout": max(1, int(self.busy_timeout))},
+            )
+        engine = create_engine(
+            self.url,
+            poolclass=NullPool,
+            connect_args={"timeout": self.busy_timeout, "check_same_thread": False},
+        )
+        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "begin", _begin_immediate)
+        return engine
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_immediate(connection: Connection) -> None:
+    # An upgraded read can get BUSY at once, so every write begins as one.
+    connection.exec_driver_sql("BEGIN" if connection.info.get("reading") else "BEGIN IMMEDIATE")
+
+
+def parse_url(url: str | Path) -> URL:
+    """A database URL from a URL or a file path. Raises `ConfigurationError` for anything else."""
+    spelled = str(url)
+    if "://" not in spelled:
+        return URL.create("sqlite", database=str(Path(spelled).expanduser()))
+    try:
+        parsed = make_url(spelled)
+    except ArgumentError:
+        raise ConfigurationError(
+            "the ledger's URL cannot be read; use a file path, sqlite:///file or postgresql://user@host/database"
+        ) from None
+    backend = parsed.get_backend_name()
+    if backend == "postgresql" or parsed.drivername == "postgres":
+        return parsed.set(drivername="postgresql+psycopg")
+    if backend == "sqlite" and parsed.database:
+        return parsed.set(drivername="sqlite", database=str(Path(parsed.database).expanduser()))
+    raise ConfigurationError(f"a ledger lives in SQLite or PostgreSQL, not in {parsed.drivername!r}")
+
+
+__all__ = ["Database", "OperationalError", "parse_url"]

@@ -1,0 +1,183 @@
+"""What the steps share: the rows, how they are locked, and how an effect comes to be done."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select, update
+
+from plait.http.operation import Operation
+from plait.ledger.database import Database
+from plait.ledger.errors import PermitRefused
+from plait.ledger.identity import EffectKey
+from plait.ledger.recipe import Identity, Json
+from plait.ledger.tables import AttemptOutcome, AttemptRow, EffectRow, ProcessRow, State, UnitLockRow
+
+EFFECT = EffectRow.metadata.tables["effect"]
+ATTEMPT = AttemptRow.metadata.tables["attempt"]
+PROCESS = ProcessRow.metadata.tables["process"]
+UNIT = UnitLockRow.metadata.tables["unit_lock"]
+
+AnyRow = Row[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """Everything the first insert writes down."""
+
+    key: EffectKey
+    operation: Operation
+    identity: Identity
+    env: str
+    run_key: str
+    step: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The right to work on an effect until the lease ends; `token` rises with every claim."""
+
+    external_id: str
+    token: int
+    state: State
+    attempts: int
+    unit: str | None
+    baseline: Json
+    took_over: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """The effect is done; here is what came of it."""
+
+    result: Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Not ours now. `holder` is None when only the next look is awaited."""
+
+    until: float
+    now: float
+    holder: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permit:
+    """One attempt's leave to write, until `send_by` of the ledger's clock."""
+
+    n: int
+    sent_at: float
+    send_by: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TooEarly:
+    """An absent verdict that E3 does not allow yet; `at` is None while a process may still write."""
+
+    at: float | None
+    now: float
+    silent_holder: str | None
+
+
+def lock(connection: Connection, external_id: str) -> AnyRow:
+    """The effect's row, locked until the transaction ends."""
+    return connection.execute(
+        select(EFFECT).where(EFFECT.c.external_id == external_id).with_for_update()
+    ).one()
+
+
+def lock_claimed(db: Database, connection: Connection, claimed: Claim, me: str) -> AnyRow:
+    """The same, and `PermitRefused` unless the claim is still ours."""
+    row = lock(connection, claimed.external_id)
+    current = (
+        row.holder == me and row.token == claimed.token and (row.lease_until or 0.0) > db.now(connection)
+    )
+    require(current, "the claim has run out")
+    return row
+
+
+def require(holds: bool, otherwise: str) -> None:
+    """`PermitRefused` with the reason, unless it holds."""
+    if not holds:
+        raise PermitRefused(f"not sent: {otherwise}")
+
+
+def attempts_of(connection: Connection, external_id: str) -> list[AnyRow]:
+    """All attempts of one effect, oldest first."""
+    return list(
+        connection.execute(select(ATTEMPT).where(ATTEMPT.c.external_id == external_id).order_by(ATTEMPT.c.n))
+    )
+
+
+def still_open(attempts: Iterable[AnyRow]) -> list[AnyRow]:
+    """The attempts of which nobody knows yet what became."""
+    return [attempt for attempt in attempts if attempt.outcome == AttemptOutcome.OPEN]
+
+
+def close(
+    db: Database,
+    connection: Connection,
+    external_id: str,
+    nonce: str,
+    *,
+    outcome: AttemptOutcome,
+    answer: Json = None,
+) -> None:
+    """Settle one attempt; what was judged absent may still be corrected."""
+    lock(connection, external_id)
+    now = db.now(connection)
+    connection.execute(
+        update(ATTEMPT)
+        .where(ATTEMPT.c.external_id == external_id, ATTEMPT.c.nonce == nonce)
+        .where(ATTEMPT.c.outcome.in_([AttemptOutcome.OPEN, AttemptOutcome.ABSENT]))
+        .values(
+            outcome=outcome,
+            answer=answer,
+            answered=True,
+            quiet_at=func.coalesce(ATTEMPT.c.quiet_at, now),
+            quiet_by=func.coalesce(ATTEMPT.c.quiet_by, "self"),
+        )
+    )
+
+
+def done(
+    connection: Connection, external_id: str, *, now: float, result: Json, vendor_id: str, visibility: float
+) -> None:
+    """The effect is done, and its unit free once a look shows it."""
+    put(
+        connection,
+        external_id,
+        state=State.DONE,
+        result=result,
+        vendor_id=vendor_id,
+        holder=None,
+        lease_until=None,
+        next_look=None,
+        settled_at=now,
+        reason=None,
+    )
+    free_unit(connection, external_id, free_after=now + visibility)
+
+
+def free_unit(connection: Connection, external_id: str, *, free_after: float | None = None) -> None:
+    """Give the unit's lock back."""
+    values: dict[str, Any] = {"external_id": None}
+    if free_after is not None:
+        values["free_after"] = free_after
+    connection.execute(update(UNIT).where(UNIT.c.external_id == external_id).values(**values))
+
+
+def incident(
+    connection: Connection, row: AnyRow, now: float, note: str, vendor_ids: Iterable[str | None]
+) -> None:
+    """Mark a contradiction for a person; vendor ids add up."""
+    known = list((row.incident or {}).get("vendor_ids", []))
+    both = known + [vendor_id for vendor_id in vendor_ids if vendor_id and vendor_id not in known]
+    put(connection, row.external_id, incident={"at": now, "note": note, "vendor_ids": both})
+
+
+def put(connection: Connection, external_id: str, **values: Any) -> None:
+    """Set columns of one effect."""
+    connection.execute(update(EFFECT).where(EFFECT.c.external_id == external_id).values(**values))

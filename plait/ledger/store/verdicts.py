@@ -1,0 +1,119 @@
+"""Step 7: what a look may settle."""
+
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, update
+
+from plait.http.operation import Operation
+from plait.ledger.database import Database
+from plait.ledger.recipe import Json
+from plait.ledger.settle import absent_from
+from plait.ledger.store.attempts import reject_row
+from plait.ledger.store.rows import (
+    ATTEMPT,
+    Claim,
+    TooEarly,
+    attempts_of,
+    close,
+    done,
+    incident,
+    lock,
+    still_open,
+)
+from plait.ledger.tables import AttemptOutcome, State
+from plait.ledger.timing import Timing
+
+
+def found(
+    db: Database,
+    connection: Connection,
+    claimed: Claim,
+    *,
+    seen: int,
+    result: Json,
+    vendor_id: str,
+    visibility: float,
+) -> bool:
+    """Exactly one match: the effect is done. False when the row moved on under this claim."""
+    row = lock(connection, claimed.external_id)
+    if row.state == State.DONE:
+        return bool(row.vendor_id == vendor_id)
+    if row.token != claimed.token or row.attempts != seen:
+        return False
+    for attempt in still_open(attempts_of(connection, claimed.external_id)):
+        close(
+            db,
+            connection,
+            claimed.external_id,
+            attempt.nonce,
+            outcome=AttemptOutcome.LANDED,
+            answer={"vendor_id": vendor_id},
+        )
+    done(
+        connection,
+        claimed.external_id,
+        now=db.now(connection),
+        result=result,
+        vendor_id=vendor_id,
+        visibility=visibility,
+    )
+    return True
+
+
+def absent(
+    db: Database,
+    connection: Connection,
+    claimed: Claim,
+    *,
+    seen: int,
+    looked_at: float,
+    operation: Operation,
+    timing: Timing,
+) -> State | TooEarly | None:
+    """Nothing there, by a look that began at `looked_at`: E3 decides whether that counts.
+
+    None when the row moved on. `rejected` when a later attempt was refused meanwhile.
+    """
+    row = lock(connection, claimed.external_id)
+    if row.token != claimed.token or row.attempts != seen or row.state not in {State.SENT, State.UNKNOWN}:
+        return None
+    attempts = attempts_of(connection, claimed.external_id)
+    pending = still_open(attempts)
+    bound = absent_from(pending, operation, timing)
+    now = db.now(connection)
+    if bound is None or looked_at < bound:
+        silent = next((a.holder for a in pending if a.quiet_at is None), None)
+        return TooEarly(at=bound, now=now, silent_holder=silent)
+    sweep = now + timing.landing(operation) + timing.visibility(operation)
+    for attempt in pending:
+        by = "time" if attempt.quiet_at is None else "proof"
+        connection.execute(
+            update(ATTEMPT)
+            .where(ATTEMPT.c.external_id == attempt.external_id, ATTEMPT.c.n == attempt.n)
+            .values(
+                outcome=AttemptOutcome.ABSENT,
+                absent_by=by,
+                next_sweep=sweep if by == "time" or attempt.wrote_late else None,
+            )
+        )
+    doubted = min((attempt.n for attempt in pending), default=0)
+    refusal = next((a for a in attempts if a.outcome == AttemptOutcome.REFUSED and a.n > doubted > 0), None)
+    if refusal is not None:  # refused while an earlier request was still on its way: now that is settled too
+        reason = str((refusal.answer or {}).get("message", "refused"))
+        return reject_row(db, connection, row, token=claimed.token, reason=reason)
+    return State(row.state)
+
+
+def give_up(db: Database, connection: Connection, claimed: Claim, *, reason: str) -> State:
+    """Every attempt is proved absent and another would fail the same way: settled as refused."""
+    row = lock(connection, claimed.external_id)
+    return reject_row(db, connection, row, token=claimed.token, reason=reason)
+
+
+def several(
+    db: Database, connection: Connection, claimed: Claim, *, vendor_ids: Iterable[str], note: str
+) -> None:
+    """More than one match: for a person."""
+    row = lock(connection, claimed.external_id)
+    if row.token == claimed.token:
+        incident(connection, row, db.now(connection), note, vendor_ids)

@@ -1,0 +1,153 @@
+"""The ledger's tables (effect-protocol.md §3). Times are the ledger's own clock, epoch seconds."""
+
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, Column, Index, UniqueConstraint, text
+from sqlmodel import Field, SQLModel
+
+
+class State(StrEnum):
+    """Where an effect stands. `unknown` is shown to people until a look or a person settles it."""
+
+    INTENDED = "intended"
+    SENT = "sent"
+    UNKNOWN = "unknown"
+    DONE = "done"
+    REJECTED = "rejected"
+
+
+OPEN_STATES = (State.INTENDED, State.SENT, State.UNKNOWN)
+
+
+class AttemptOutcome(StrEnum):
+    """What became of one attempt."""
+
+    OPEN = "open"
+    LANDED = "landed"
+    REFUSED = "refused"
+    NOT_SENT = "not_sent"
+    ABSENT = "absent"
+
+
+class EffectRow(SQLModel, table=True):
+    """One effect: what was meant, who is at it, what came of it."""
+
+    __tablename__ = "effect"
+    __table_args__ = (
+        UniqueConstraint("intent", "generation", name="effect_intent_generation"),
+        Index("effect_vendor", "system", "operation", "vendor_id"),
+        Index(
+            "effect_holder",
+            "holder",
+            sqlite_where=text("holder IS NOT NULL"),
+            postgresql_where=text("holder IS NOT NULL"),
+        ),
+        Index(
+            "effect_open",
+            "created_at",
+            sqlite_where=text("state IN ('intended','sent','unknown')"),
+            postgresql_where=text("state IN ('intended','sent','unknown')"),
+        ),
+        Index(
+            "effect_incident",
+            "created_at",
+            sqlite_where=text("incident IS NOT NULL"),
+            postgresql_where=text("incident IS NOT NULL"),
+        ),
+        Index("effect_run", "run_key"),
+        Index("effect_settled", "settled_at"),
+    )
+
+    external_id: str = Field(primary_key=True)
+    intent: str
+    generation: int
+    env: str
+    system: str
+    operation: str
+    run_key: str
+    step: str
+    target: str
+    unit: str | None
+    account: str
+    by_content: bool
+    inputs: Any = Field(sa_column=Column(JSON))
+    fingerprint: str
+    state: str
+    token: int = 0
+    holder: str | None = None
+    claim_nonce: str | None = None
+    claimed_at: float | None = None
+    lease_until: float | None = None
+    next_look: float | None = None
+    attempts: int = 0
+    baseline: Any = Field(default=None, sa_column=Column(JSON))
+    result: Any = Field(default=None, sa_column=Column(JSON))
+    vendor_id: str | None = None
+    reason: str | None = None
+    incident: Any = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    created_at: float
+    settled_at: float | None = None
+    compacted_at: float | None = None
+
+
+class AttemptRow(SQLModel, table=True):
+    """One permit: from the moment it was taken until it is known that nothing more comes of it."""
+
+    __tablename__ = "attempt"
+    __table_args__ = (
+        Index(
+            "attempt_open",
+            "holder",
+            sqlite_where=text("outcome = 'open'"),
+            postgresql_where=text("outcome = 'open'"),
+        ),
+        Index(
+            "attempt_sweep",
+            "next_sweep",
+            sqlite_where=text("next_sweep IS NOT NULL"),
+            postgresql_where=text("next_sweep IS NOT NULL"),
+        ),
+    )
+
+    external_id: str = Field(primary_key=True, foreign_key="effect.external_id", ondelete="CASCADE")
+    n: int = Field(primary_key=True)
+    nonce: str
+    holder: str
+    sent_at: float
+    send_by: float
+    quiet_at: float | None = None
+    quiet_by: str | None = None
+    outcome: str
+    answer: Any = Field(default=None, sa_column=Column(JSON))
+    answered: bool = False
+    wrote_late: bool = False
+    absent_by: str | None = None
+    next_sweep: float | None = None
+    sweeps: int = 0
+
+
+class ProcessRow(SQLModel, table=True):
+    """One running instance of the ledger, so that another can prove it dead."""
+
+    __tablename__ = "process"
+
+    holder: str = Field(primary_key=True)
+    host: str
+    hostname: str
+    boot_id: str
+    pid_namespace: str
+    pid: int
+    started: str
+    ended_at: float | None = None
+
+
+class UnitLockRow(SQLModel, table=True):
+    """Effects that a look could not tell apart go one after the other."""
+
+    __tablename__ = "unit_lock"
+    __table_args__ = (Index("unit_lock_effect", "external_id"),)
+
+    unit: str = Field(primary_key=True)
+    external_id: str | None = None
+    free_after: float = 0.0

@@ -1,0 +1,117 @@
+"""What the sandbox says of itself: which behaviour stands on which evidence."""
+
+from typing import Final
+
+from pydantic import BaseModel
+
+from plait.http.operation import Source
+from plait.sandbox.services import SERVICES
+
+NOTICE: Final = (
+    "This is Plait's sandbox: local stand-ins of the vendors' services, for development, tests and demos. "
+    "It is not the vendors' software and holds no language model: structure and text are read from the "
+    "files themselves, plans, verifications and answers follow rules. Images get a title and no text: "
+    "there is no OCR, even though the OCR headers are sent as the vendor sends them."
+)
+
+CERTAINTY: Final = {
+    Source.DOC: "the vendor's own overview page",
+    Source.VENDOR: "another document or published source of the vendor",
+    Source.RAN: "observed on a running server",
+    Source.INFERRED: "our reading of the evidence; nobody has seen it happen",
+    Source.ASSUMED: "our convention where nothing is known",
+}
+
+
+class Route(BaseModel):
+    """One operation as the stand-in offers it."""
+
+    operation: str
+    method: str
+    path: str
+    effect: str
+    certainty: Source
+    reference: str
+
+
+class Behaviour(BaseModel):
+    """One behaviour beyond the shape of an answer."""
+
+    service: str
+    behaviour: str
+    certainty: Source
+    reference: str
+
+
+def routes() -> list[Route]:
+    """Every operation of every service."""
+    return [
+        Route(
+            operation=operation.key,
+            method=operation.method,
+            path=service.base_path + operation.path,
+            effect=operation.effect,
+            certainty=operation.source,
+            reference=operation.reference,
+        )
+        for service in SERVICES
+        for operation in service.operations
+    ]
+
+
+def _officeplane(behaviour: str, certainty: Source, section: str) -> Behaviour:
+    return Behaviour(
+        service="officeplane",
+        behaviour=behaviour,
+        certainty=certainty,
+        reference=f"officeplane.md §{section}",
+    )
+
+
+BEHAVIOURS: Final = (
+    _officeplane("a malformed id is a text 500 without x-request-id", Source.RAN, "2.3"),
+    _officeplane("validation errors are 422 with a list in `detail`", Source.RAN, "2.3"),
+    _officeplane("a trailing slash gives 307 to the bare path; HEAD gives 405", Source.RAN, "2.1"),
+    _officeplane("no idempotency key, rate limit, ETag, Range or paging", Source.VENDOR, "2.4"),
+    _officeplane("the format is decided by magic bytes; text files are a 400", Source.RAN, "3.1"),
+    _officeplane("the exact list of formats inside that 400", Source.ASSUMED, "3.1"),
+    _officeplane("legacy .doc and .ppt are a 500", Source.RAN, "3.1"),
+    _officeplane("?title= or ?author= is a 500, and the document exists, renamed", Source.RAN, "3.1"),
+    _officeplane("an unknown collection_id is a 404, and the document exists", Source.RAN, "3.1"),
+    _officeplane("a running upload is listed with growing chapters", Source.RAN, "3.1"),
+    _officeplane("the original is stored last, after all chapters", Source.INFERRED, "6.1"),
+    _officeplane(
+        "title and structure come from the file itself, where the vendor asks a model", Source.ASSUMED, "3.1"
+    ),
+    _officeplane("an original that was not stored is downloaded as a generated DOCX", Source.RAN, "3.5"),
+    _officeplane(
+        "Content-Disposition is raw Latin-1, quotes unescaped; other names are a text 500", Source.RAN, "3.5"
+    ),
+    _officeplane(
+        "plan makes flat nodes with placeholders, by rules instead of a model", Source.ASSUMED, "3.6"
+    ),
+    _officeplane("names of node inputs beyond document_id and chapter_id", Source.ASSUMED, "3.6"),
+    _officeplane(
+        "execute ignores the id in its URL, is not atomic, answers 200 on failed nodes", Source.RAN, "3.7"
+    ),
+    _officeplane(
+        "the progress of execute holds a `running` event before the end of each node", Source.INFERRED, "3.7"
+    ),
+    _officeplane(
+        "verify looks for the expected words in the text, instead of asking a model", Source.ASSUMED, "3.8"
+    ),
+    _officeplane("with llm absent, plan is a 500 and verify answers with an outline", Source.RAN, "3.8"),
+)
+"""The stand-in's choices that a reader of an answer cannot see."""
+
+
+class Index(BaseModel):
+    """The answer to `GET /_sandbox/`."""
+
+    notice: str = NOTICE
+    seed: int
+    services: dict[str, str]
+    """Name and base path."""
+    certainty: dict[Source, str] = CERTAINTY
+    routes: list[Route]
+    behaviours: tuple[Behaviour, ...] = BEHAVIOURS

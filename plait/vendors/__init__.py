@@ -1,0 +1,1 @@
+"""The vendors: one package a system, each with operations, models, client and recovery."""

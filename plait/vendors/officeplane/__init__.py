@@ -1,0 +1,1 @@
+"""OfficePlane: office documents, ingested, planned, edited and verified (officeplane.md)."""

@@ -1,0 +1,1 @@
+"""Planck AI: chat over a workspace's documents and databases (planck.md)."""
