@@ -13,6 +13,7 @@ from flows.ingest_then_chat import ingest_then_chat
 from plait.content.plain import to_plain
 from plait.content.text import one_line, printable
 from plait.http.errors import ConfigurationError, InvalidInput, PlaitError
+from tasks._retry import RETRIES_VARIABLE
 
 FAILED: Final = 1
 UNUSABLE: Final = 2
@@ -52,6 +53,7 @@ def run(
 ) -> None:
     """Put documents into OfficePlane and have questions about them answered by Planck AI."""
     _show_progress()
+    os.environ.setdefault(RETRIES_VARIABLE, "1")  # a person who watches would rather be told
     if not os.environ.get("PREFECT_API_URL"):
         typer.echo("PREFECT_API_URL is not set: starting a temporary Prefect server", err=True)
     try:

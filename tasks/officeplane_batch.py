@@ -18,7 +18,7 @@ from plait.vendors.officeplane.models import Document
 from plait.vendors.officeplane.recovery import UploadDocument
 from tasks._declare import OPTIONS, Counted
 from tasks._progress import Progress
-from tasks._retry import MAX_WAIT
+from tasks._retry import may_retry
 from tasks._run import Run, client_of, current_run
 
 CONCURRENCY: Final = 4
@@ -116,12 +116,9 @@ async def _look_after(client: OfficePlaneClient, outcome: Outcome[Document]) -> 
 def _raise_while_a_retry_may_help(uploads: Sequence[Uploaded]) -> None:
     """A retry repeats nothing that is done; on the last attempt each item stands as it is."""
     context = TaskRunContext.get()
-    if context is None or context.task_run.run_count > context.task.retries:
-        return
     for upload in uploads:
-        error = upload.error
-        if error is not None and error.retryable and (error.retry_after or 0.0) <= MAX_WAIT:
-            raise error
+        if upload.error is not None and context and may_retry(upload.error, context.task_run.run_count):
+            raise upload.error
 
 
 async def _markdown(

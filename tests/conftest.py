@@ -36,6 +36,7 @@ os.environ |= {
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "DO_NOT_TRACK": "1",
     "PLAIT_LEDGER_URL": str(_HOME / "ledger.db"),
+    "PLAIT_TASK_RETRIES": "1",
 }
 
 

@@ -4,7 +4,7 @@ import datetime as dt
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from openpyxl import load_workbook
 from openpyxl.cell.read_only import EmptyCell
@@ -37,8 +37,13 @@ _CURRENCY: Final = ("$", "€", "£")
 
 def read_xlsx(path: Path, filename: str, limits: Limits) -> Extracted:
     """Read the values a person saw when the workbook was last saved (cached, not computed)."""
+    with path.open("rb") as file:  # given a path, openpyxl would judge the file by its extension
+        return _read_workbook(file, filename, limits)
+
+
+def _read_workbook(file: BinaryIO, filename: str, limits: Limits) -> Extracted:
     try:
-        workbook = load_workbook(path, read_only=True, data_only=True)
+        workbook = load_workbook(file, read_only=True, data_only=True)
     except _UNREADABLE as error:
         raise UnreadableDocument(f"{filename!r} is not a readable Excel workbook: {error}") from error
     try:

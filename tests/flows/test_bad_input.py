@@ -32,10 +32,16 @@ def write(path: Path, content: bytes) -> str:
 FILES = {
     "missing": (lambda folder: str(folder / "nowhere.pdf"), ["nowhere.pdf", "does not exist"]),
     "empty": (lambda folder: write(folder / "empty.pdf", b""), ["empty.pdf", "is empty"]),
-    "a program": (lambda folder: write(folder / "setup.exe", b"MZ" + b"\0" * 200), ["setup.exe", "a program"]),
+    "a program": (
+        lambda folder: write(folder / "setup.exe", b"MZ" + b"\0" * 200),
+        ["setup.exe", "a program"],
+    ),
     "no PDF": (lambda folder: write(folder / "fake.pdf", b"hello, world"), ["fake.pdf", "is no PDF"]),
-    "half a PDF": (lambda folder: write(folder / "cut.pdf", b"%PDF-1.7 " + b"x" * 99), ["cut.pdf", "cut off"]),
-    "a folder": (lambda folder: str(folder), ["is a folder"]),
+    "half a PDF": (
+        lambda folder: write(folder / "cut.pdf", b"%PDF-1.7 " + b"x" * 99),
+        ["cut.pdf", "cut off"],
+    ),
+    "a folder": (str, ["is a folder"]),
     "no match": (lambda folder: str(folder / "*.pdf"), ["no file matches"]),
 }
 
@@ -63,30 +69,38 @@ async def test_a_file_over_the_limit(world: World, tmp_path: Path) -> None:
 
 
 CALLS: dict[str, tuple[Any, type[Exception], list[str]]] = {
-    "an empty question": (lambda w: {"questions": [QUESTION, "  "]}, InvalidInput, ["question 2", "empty"]),
-    "no question": (lambda w: {"questions": []}, InvalidInput, ["no question"]),
-    "no document": (lambda w: {"documents": []}, InvalidInput, ["no document"]),
+    "an empty question": (lambda _: {"questions": [QUESTION, "  "]}, InvalidInput, ["question 2", "empty"]),
+    "no question": (lambda _: {"questions": []}, InvalidInput, ["no question"]),
+    "no document": (lambda _: {"documents": []}, InvalidInput, ["no document"]),
     "an unknown workspace": (
-        lambda w: {"workspace": "Nowhere"},
+        lambda _: {"workspace": "Nowhere"},
         NotFound,
         ["'Nowhere'", "'Operations'", "'Scratch'"],
     ),
-    "no workspace named": (lambda w: {"workspace": None}, InvalidInput, ["no workspace", "'Scratch'"]),
-    "a wrong key": (lambda w: {"planck": w.planck("pk_live_wrong")}, AuthenticationFailed, ["HTTP 401"]),
-    "no permission": (lambda w: {"planck": w.planck("pk_live_reader")}, PermissionDenied, ["HTTP 403"]),
+    "no workspace named": (lambda _: {"workspace": None}, InvalidInput, ["no workspace", "'Scratch'"]),
+    "a wrong key": (
+        lambda world: {"planck": world.planck("pk_live_wrong")},
+        AuthenticationFailed,
+        ["HTTP 401"],
+    ),
+    "no permission": (
+        lambda world: {"planck": world.planck("pk_live_reader")},
+        PermissionDenied,
+        ["HTTP 403"],
+    ),
     "Planck AI down": (
-        lambda w: {"planck": PlanckCredentials(base_url="http://127.0.0.1:9/api/v1", api_key="pk_live_x")},
+        lambda _: {"planck": PlanckCredentials(base_url="http://127.0.0.1:9/api/v1", api_key="pk_live_x")},
         NotSent,
         ["127.0.0.1:9"],
     ),
     "OfficePlane down": (
-        lambda w: {"officeplane": OfficePlaneServer(base_url="http://127.0.0.1:9")},
+        lambda _: {"officeplane": OfficePlaneServer(base_url="http://127.0.0.1:9")},
         NotSent,
         ["127.0.0.1:9"],
     ),
-    "an unknown block": (lambda w: {"planck": "nobody"}, ConfigurationError, ["'nobody'", "register_blocks"]),
+    "an unknown block": (lambda _: {"planck": "nobody"}, ConfigurationError, ["'nobody'", "register_blocks"]),
     "a ledger that cannot be written": (
-        lambda w: {"ledger": EffectLedger(url="/dev/null/ledger.db")},
+        lambda _: {"ledger": EffectLedger(url="/dev/null/ledger.db")},
         ConfigurationError,
         ["/dev/null/ledger.db", "PLAIT_LEDGER_URL"],
     ),
@@ -134,7 +148,10 @@ def test_a_failed_run_exits_with_one(world: World, lease: Path) -> None:
 def test_a_200_mb_file_takes_little_memory(world: World, tmp_path: Path) -> None:
     """With the limit raised a 200 MB document is digested and sent, and the process stays below 200 MB."""
     big = make_docx(tmp_path / f"big-{tmp_path.name}.docx")
-    with zipfile.ZipFile(big, "a", zipfile.ZIP_STORED) as archive, archive.open("word/media/film.bin", "w") as part:
+    with (
+        zipfile.ZipFile(big, "a", zipfile.ZIP_STORED) as archive,
+        archive.open("word/media/film.bin", "w") as part,
+    ):
         for _ in range(200):
             part.write(os.urandom(MEGABYTE))
     process = world.start([big], "--question", QUESTION, "--max-document-mb", "300")

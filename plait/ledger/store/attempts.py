@@ -1,6 +1,6 @@
 """Steps 3 to 6: permits, silence, and what an answer means."""
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, func, insert, select, update
 
@@ -24,6 +24,8 @@ from plait.ledger.store.rows import (
     still_open,
 )
 from plait.ledger.tables import AttemptOutcome, State
+
+_NEW_ATTEMPT: Final = insert(ATTEMPT)
 
 
 def permit(
@@ -52,18 +54,19 @@ def permit(
     require(keyed or not still_open(attempts), "an earlier attempt is unsettled")
     require(row.unit is None or _holds_unit(connection, row), "its unit's lock is gone")
     connection.execute(
-        insert(ATTEMPT).values(
-            external_id=claimed.external_id,
-            n=seen + 1,
-            nonce=nonce,
-            holder=me,
-            sent_at=now,
-            send_by=now + window,
-            outcome=AttemptOutcome.OPEN,
-            answered=False,
-            wrote_late=False,
-            sweeps=0,
-        )
+        _NEW_ATTEMPT,
+        {
+            "external_id": claimed.external_id,
+            "n": seen + 1,
+            "nonce": nonce,
+            "holder": me,
+            "sent_at": now,
+            "send_by": now + window,
+            "outcome": AttemptOutcome.OPEN,
+            "answered": False,
+            "wrote_late": False,
+            "sweeps": 0,
+        },
     )
     put(connection, claimed.external_id, state=State.SENT, attempts=seen + 1)
     return Permit(n=seen + 1, sent_at=now, send_by=now + window)

@@ -1,8 +1,9 @@
 """Steps 1, 2 and 8: the right to work on an effect, and on its unit."""
 
 from collections.abc import Sequence
+from typing import Final
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from plait.failpoints import reach
@@ -28,6 +29,12 @@ from plait.ledger.store.rows import (
 )
 from plait.ledger.tables import AttemptOutcome, State
 
+_EXISTS: Final = select(EFFECT.c.external_id).where(EFFECT.c.external_id == bindparam("of"))
+_NEW_EFFECT: Final = {
+    True: sqlite.insert(EFFECT).on_conflict_do_nothing(),
+    False: postgresql.insert(EFFECT).on_conflict_do_nothing(),
+}
+
 
 def claim(
     db: Database,
@@ -45,7 +52,7 @@ def claim(
     `dead` are holders proved dead. Raises `ExternalIdReused` and `GenerationConflict`.
     """
     _insert(db, connection, intent)
-    row = lock(connection, intent.key.external_id)
+    row = lock(connection, intent.key.external_id, whole=True)
     now = db.now(connection)
     if row.fingerprint != intent.key.fingerprint:
         raise ExternalIdReused(
@@ -69,7 +76,7 @@ def reclaim(
     look_now: bool = False,
 ) -> Claim | Settled | Held:
     """Step 1 for an effect that is already there (sweep, `plait effects reconcile`)."""
-    row = lock(connection, external_id)
+    row = lock(connection, external_id, whole=True)
     return _take(
         connection,
         row,
@@ -85,35 +92,31 @@ def reclaim(
 
 def _insert(db: Database, connection: Connection, intent: Intent) -> None:
     key, identity = intent.key, intent.identity
-    if connection.execute(
-        select(EFFECT.c.external_id).where(EFFECT.c.external_id == key.external_id)
-    ).first():
-        return
-    if key.generation > 0:
+    if key.generation > 0 and connection.execute(_EXISTS, {"of": key.external_id}).first() is None:
         _require_settled(connection, key)
         reach("generation.before_insert")
-    into = sqlite.insert(EFFECT) if db.is_sqlite else postgresql.insert(EFFECT)
     connection.execute(
-        into.values(
-            external_id=key.external_id,
-            intent=key.intent,
-            generation=key.generation,
-            fingerprint=key.fingerprint,
-            env=intent.env,
-            system=intent.operation.system,
-            operation=intent.operation.name,
-            run_key=intent.run_key,
-            step=intent.step,
-            target=identity.target,
-            unit=identity.unit,
-            account=identity.account,
-            inputs=identity.inputs,
-            by_content=identity.by_content,
-            state=State.INTENDED,
-            token=0,
-            attempts=0,
-            created_at=db.now(connection),
-        ).on_conflict_do_nothing()
+        _NEW_EFFECT[db.is_sqlite],
+        {
+            "external_id": key.external_id,
+            "intent": key.intent,
+            "generation": key.generation,
+            "fingerprint": key.fingerprint,
+            "env": intent.env,
+            "system": intent.operation.system,
+            "operation": intent.operation.name,
+            "run_key": intent.run_key,
+            "step": intent.step,
+            "target": identity.target,
+            "unit": identity.unit,
+            "account": identity.account,
+            "inputs": identity.inputs,
+            "by_content": identity.by_content,
+            "state": State.INTENDED,
+            "token": 0,
+            "attempts": 0,
+            "created_at": db.now(connection),
+        },
     )
 
 

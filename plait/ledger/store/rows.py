@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, Update, bindparam, func, select, update
 
 from plait.http.operation import Operation
 from plait.ledger.database import Database
@@ -19,6 +20,36 @@ PROCESS = ProcessRow.metadata.tables["process"]
 UNIT = UnitLockRow.metadata.tables["unit_lock"]
 
 AnyRow = Row[Any]
+
+# Statements are built once: building one costs several times what running it does.
+_BULKY: Final = {"inputs", "baseline", "result"}
+_MINE: Final = EFFECT.c.external_id == bindparam("of")
+_LOCK: Final = select(*(c for c in EFFECT.c if c.name not in _BULKY)).where(_MINE).with_for_update()
+_LOCK_WHOLE: Final = select(EFFECT).where(_MINE).with_for_update()
+_ATTEMPTS: Final = select(ATTEMPT).where(ATTEMPT.c.external_id == bindparam("of")).order_by(ATTEMPT.c.n)
+_CLOSE: Final = (
+    update(ATTEMPT)
+    .where(ATTEMPT.c.external_id == bindparam("of"), ATTEMPT.c.nonce == bindparam("by"))
+    .where(ATTEMPT.c.outcome.in_([AttemptOutcome.OPEN, AttemptOutcome.ABSENT]))
+    .values(
+        outcome=bindparam("became"),
+        answer=bindparam("said", type_=ATTEMPT.c.answer.type),
+        answered=True,
+        quiet_at=func.coalesce(ATTEMPT.c.quiet_at, bindparam("now")),
+        quiet_by=func.coalesce(ATTEMPT.c.quiet_by, "self"),
+    )
+)
+_FREE_UNIT: Final = (
+    update(UNIT)
+    .where(UNIT.c.external_id == bindparam("of"))
+    .values(external_id=None, free_after=func.coalesce(bindparam("after"), UNIT.c.free_after))
+)
+
+
+@cache
+def _put(columns: tuple[str, ...]) -> Update:
+    values = {name: bindparam(f"new_{name}", type_=EFFECT.c[name].type) for name in columns}
+    return update(EFFECT).where(_MINE).values(values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +112,9 @@ class TooEarly:
     silent_holder: str | None
 
 
-def lock(connection: Connection, external_id: str) -> AnyRow:
-    """The effect's row, locked until the transaction ends."""
-    return connection.execute(
-        select(EFFECT).where(EFFECT.c.external_id == external_id).with_for_update()
-    ).one()
+def lock(connection: Connection, external_id: str, *, whole: bool = False) -> AnyRow:
+    """The effect's row, locked until the transaction ends; `whole` with its bulky columns."""
+    return connection.execute(_LOCK_WHOLE if whole else _LOCK, {"of": external_id}).one()
 
 
 def lock_claimed(db: Database, connection: Connection, claimed: Claim, me: str) -> AnyRow:
@@ -106,9 +135,7 @@ def require(holds: bool, otherwise: str) -> None:
 
 def attempts_of(connection: Connection, external_id: str) -> list[AnyRow]:
     """All attempts of one effect, oldest first."""
-    return list(
-        connection.execute(select(ATTEMPT).where(ATTEMPT.c.external_id == external_id).order_by(ATTEMPT.c.n))
-    )
+    return list(connection.execute(_ATTEMPTS, {"of": external_id}))
 
 
 def still_open(attempts: Iterable[AnyRow]) -> list[AnyRow]:
@@ -129,16 +156,7 @@ def close(
     lock(connection, external_id)
     now = db.now(connection)
     connection.execute(
-        update(ATTEMPT)
-        .where(ATTEMPT.c.external_id == external_id, ATTEMPT.c.nonce == nonce)
-        .where(ATTEMPT.c.outcome.in_([AttemptOutcome.OPEN, AttemptOutcome.ABSENT]))
-        .values(
-            outcome=outcome,
-            answer=answer,
-            answered=True,
-            quiet_at=func.coalesce(ATTEMPT.c.quiet_at, now),
-            quiet_by=func.coalesce(ATTEMPT.c.quiet_by, "self"),
-        )
+        _CLOSE, {"of": external_id, "by": nonce, "became": outcome, "said": answer, "now": now}
     )
 
 
@@ -163,10 +181,7 @@ def done(
 
 def free_unit(connection: Connection, external_id: str, *, free_after: float | None = None) -> None:
     """Give the unit's lock back."""
-    values: dict[str, Any] = {"external_id": None}
-    if free_after is not None:
-        values["free_after"] = free_after
-    connection.execute(update(UNIT).where(UNIT.c.external_id == external_id).values(**values))
+    connection.execute(_FREE_UNIT, {"of": external_id, "after": free_after})
 
 
 def incident(
@@ -180,4 +195,5 @@ def incident(
 
 def put(connection: Connection, external_id: str, **values: Any) -> None:
     """Set columns of one effect."""
-    connection.execute(update(EFFECT).where(EFFECT.c.external_id == external_id).values(**values))
+    new = {f"new_{name}": value for name, value in values.items()}
+    connection.execute(_put(tuple(values)), {"of": external_id, **new})
