@@ -47,12 +47,14 @@ def pytest_unconfigure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Prefect's own client leaves sockets to the garbage collector; that is no finding about Plait."""
+    leaks = (
+        "ignore:unclosed:ResourceWarning",
+        "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning",
+    )
     for item in items:
         if "prefect_server" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"))
-            item.add_marker(
-                pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
-            )
+            for leak in leaks:
+                item.add_marker(pytest.mark.filterwarnings(leak))
 
 
 @pytest.fixture(scope="session")

@@ -129,7 +129,7 @@ class Translator:
 
     def _of_read(self, exchange: Exchange, cause: Exception) -> Exception:
         if isinstance(cause, CONNECT_FAILURES):
-            return self._error(NotSent, exchange, f"nothing was sent: {self._cause(cause)}")
+            return self._error(NotSent, exchange, self._unreached(exchange, cause))
         if isinstance(cause, httpx.TransportError):
             return self._error(ServerFailed, exchange, f"the connection broke: {self._cause(cause)}")
         if isinstance(cause, httpx.DecodingError):
@@ -149,7 +149,7 @@ class Translator:
             unknown.answered = exchange.complete
             return unknown
         if isinstance(cause, httpx.HTTPError | TimeoutError):
-            return self._error(NotSent, exchange, f"nothing was sent: {self._cause(cause, exchange)}")
+            return self._error(NotSent, exchange, self._unreached(exchange, cause))
         return self._named(exchange, cause)
 
     def torn(self, exchange: Exchange, cause: Exception) -> BaseException:
@@ -180,6 +180,11 @@ class Translator:
             error.system = error.system or exchange.operation.system
             error.operation = error.operation or exchange.operation.name
         return error
+
+    def _unreached(self, exchange: Exchange, cause: Exception) -> str:
+        server = f"{exchange.url.scheme}://{exchange.url.netloc.decode('ascii')}"
+        remedy = "check the address, and that the server runs"
+        return f"nothing was sent to {server}: {self._cause(cause, exchange)}; {remedy}"
 
     def _cause(self, cause: Exception, exchange: Exchange | None = None) -> str:
         if exchange is not None and type(cause) is TimeoutError:

@@ -121,7 +121,11 @@ async def test_an_unusable_call(world: World, lease: Path, case: str) -> None:
     ("given", "code", "words"),
     [
         (["--document", "nowhere.pdf", "--question", "What?"], 2, "nowhere.pdf does not exist"),
-        (["--document", "README.md", "--question", "What?", "--planck", "nobody"], 2, "'nobody'"),
+        (
+            ["--document", "examples/office-lease.pdf", "--question", "What?", "--planck", "nobody"],
+            2,
+            "'nobody'",
+        ),
         (["--question", "What?"], 2, "--document"),
     ],
     ids=["unusable file", "unknown block", "usage"],

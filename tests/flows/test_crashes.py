@@ -10,7 +10,7 @@ from flow_world import QUESTION, World
 def test_killed_between_accept_and_record(world: World, lease: Path, operation: str) -> None:
     """The sandbox accepted the effect and we died before we knew: the re-run finds it and goes on."""
     service, _, name = operation.partition(".")
-    world.fault(kind="delay", service=service, operation=name, seconds=30, times=1)
+    world.fault(kind="delay", service=service, operation=name, seconds=6, times=1)
     arguments = ["--question", QUESTION, "--run-key", "killed"]
     world.kill_after(operation, world.start([lease], *arguments))
     world.drop_faults()
