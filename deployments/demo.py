@@ -21,9 +21,9 @@ from plait.sandbox.process import SandboxProcess, start_sandbox
 
 EXAMPLES: Final = ("office-lease.pdf", "employee-handbook.docx", "quarterly-sales.xlsx", "board-update.pptx")
 QUESTIONS: Final = (
-    "How much is the security deposit?",
+    "What is the annual rent in the third year of the lease?",
     "How many days of annual leave do employees get?",
-    "Which product sold best in the fourth quarter?",
+    "How much was the Sensor Kit revenue in Benelux in Q2?",
 )
 INTERRUPTED: Final = 130
 

@@ -128,7 +128,6 @@ def _used(one: Ingested, grounding: Grounding, planck_id: str | None = None) -> 
         officeplane_id=one.document.id,
         grounding=grounding,
         planck_id=planck_id,
-        pages=one.document.total_pages,
     )
 
 

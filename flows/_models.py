@@ -45,7 +45,6 @@ class UsedDocument(BaseModel):
     grounding: Grounding
     planck_id: str | None = None
     """The document's id in the Planck workspace; None where its Markdown was sent inline."""
-    pages: int = 0
 
 
 class Answer(BaseModel):

@@ -33,7 +33,7 @@ def default_report(run_key: str) -> Path:
 async def write_html(result: IngestThenChat, *, title: str, seconds: float) -> None:
     """Write the report file whole; raises `InvalidInput` where it cannot be written."""
     documents = [
-        ReportDocument(name=one.name, digest=one.sha256, pages=one.pages, grounding=one.grounding.value)
+        ReportDocument(name=one.name, digest=one.sha256, grounding=one.grounding.value)
         for one in result.documents
     ]
     documents += [
@@ -89,7 +89,6 @@ def _rows(result: IngestThenChat) -> list[dict[str, str]]:
             "document": escape_cell(one.name),
             "status": "used",
             "grounding": one.grounding.value,
-            "pages": str(one.pages),
             "OfficePlane id": one.officeplane_id,
             "reason": "",
         }
@@ -100,7 +99,6 @@ def _rows(result: IngestThenChat) -> list[dict[str, str]]:
             "document": escape_cell(one.name),
             "status": "left out",
             "grounding": "",
-            "pages": "",
             "OfficePlane id": "",
             "reason": escape_cell(one.reason, 300),
         }

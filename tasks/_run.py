@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.runtime import flow_run
 from pydantic import BaseModel
@@ -72,7 +73,8 @@ async def effects_of(
     Args:
         ledger: The block, its name, or None for the environment.
         run_key: What makes two runs the same intent: effects of one run key happen once. None: the
-            root flow run's id, so that retries and resumed runs repeat nothing and a new run is new.
+            root flow run's id, so that retries and resumed runs repeat nothing and a new run is new;
+            for a scheduled run, its deployment and logical date.
 
     Raises:
         ConfigurationError: The block is unknown or the ledger cannot be written.
@@ -128,11 +130,16 @@ async def client_of(
         yield client
 
 
+def run_key_of(run: FlowRun) -> str:
+    """A root flow run's own key: its id; for a scheduled run, the scheduler's deployment and logical date."""
+    return run.idempotency_key if run.auto_scheduled and run.idempotency_key else str(run.id)
+
+
 async def _own_run_key() -> str:
     context = FlowRunContext.get()
     if context is not None and context.flow_run is not None:
         if context.flow_run.parent_task_run_id is None:
-            return str(context.flow_run.id)
+            return run_key_of(context.flow_run)
         return str(await asyncio.to_thread(flow_run.get_root_flow_run_id))
     task_context = TaskRunContext.get()
     if task_context is not None:

@@ -52,7 +52,6 @@ class ReportDocument(_Part):
     name: str
     digest: str | None = None
     """SHA-256 in hexadecimal; its beginning is shown."""
-    pages: int | None = None
     status: str = "ok"
     """`ok`, `failed`, `unknown`, or the vendor's own word."""
     reason: str | None = None
@@ -196,8 +195,7 @@ def _contents(turns: list[ReportTurn]) -> str:
 def _documents(documents: list[ReportDocument]) -> str:
     if not documents:
         return ""
-    heads = {"Name": False, "Pages": True, "Status": False, "Grounding": False, "SHA-256": False}
-    head = "".join(f'<th scope="col"{number_class(num)}>{name}</th>' for name, num in heads.items())
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Name", "Status", "Grounding", "SHA-256"))
     counts = _counts([one.status for one in documents])
     rows = "".join(map(_document, documents))
     table = f'<table class="documents"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
@@ -212,9 +210,8 @@ def _document(one: ReportDocument) -> str:
     reason = f'<p class="reason">{text_html(one.reason, 500)}</p>' if one.reason else ""
     digest = one.digest or ""
     short = f'<code title="{text_html(digest)}">{text_html(digest[:12])}</code>' if digest else ""
-    pages = "" if one.pages is None else f"{one.pages:,}"
     return (
-        f'<tr><th scope="row">{text_html(one.name, 300)}{reason}</th><td class="num">{pages}</td>'
+        f'<tr><th scope="row">{text_html(one.name, 300)}{reason}</th>'
         f"<td>{_badge(one.status, always=True)}</td><td>{text_html(one.grounding, 60)}</td>"
         f"<td>{short}</td></tr>"
     )

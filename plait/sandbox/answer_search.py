@@ -46,6 +46,8 @@ _K1: Final = 1.4
 _B: Final = 0.4
 _HEADING_WEIGHT: Final = 0.7
 _NAME_WEIGHT: Final = 0.3
+_NAMED_ROW: Final = 1.5
+"""How much better a table row fits whose label the question spells out."""
 
 
 def terms(text: str) -> list[str]:
@@ -88,6 +90,7 @@ class Index:
     def __init__(self, passages: Sequence[Passage]) -> None:
         self._passages = passages
         self._counts = [_weighted(passage) for passage in passages]
+        self._labels = [_label(passage) for passage in passages]
         self._lengths = [sum(counts.values()) for counts in self._counts]
         self._mean = sum(self._lengths) / len(self._lengths) if self._lengths else 1.0
         self._frequency = Counter(term for counts in self._counts for term in counts)
@@ -115,7 +118,8 @@ class Index:
             query[term] * self.weight(term) * counts[term] * (_K1 + 1) / (counts[term] + norm)
             for term in matched
         )
-        return Hit(self._passages[number], score, matched)
+        label = self._labels[number]
+        return Hit(self._passages[number], score * (_NAMED_ROW if label and label <= matched else 1), matched)
 
 
 def _weighted(passage: Passage) -> dict[str, float]:
@@ -124,6 +128,13 @@ def _weighted(passage: Passage) -> dict[str, float]:
     _raise(counts, terms(f"{passage.chapter} {passage.section}"), _HEADING_WEIGHT)
     _raise(counts, terms(re.sub(r"[._-]", " ", passage.source.name)), _NAME_WEIGHT)
     return counts
+
+
+def _label(passage: Passage) -> frozenset[str]:
+    """The terms of a table row's first cell; none for prose."""
+    if passage.table is None or passage.row is None:
+        return frozenset()
+    return frozenset(terms(passage.table.rows[passage.row][0]))
 
 
 def _raise(counts: dict[str, float], words: Iterable[str], weight: float) -> None:

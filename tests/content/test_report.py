@@ -234,7 +234,7 @@ def test_facts_show_no_secret_and_unknown_credits_as_unknown(read_page):
 def test_documents_and_failed_turns_say_what_happened(read_page):
     """A failed or unknown item carries its word and its reason."""
     documents = [
-        ReportDocument(name="a.pdf", digest="ab" * 32, pages=3, grounding="document"),
+        ReportDocument(name="a.pdf", digest="ab" * 32, grounding="document"),
         ReportDocument(name="b.pdf", status="failed", reason="no text layer"),
     ]
     turn = ReportTurn(question="Q", status="unknown", problem="the answer was lost")

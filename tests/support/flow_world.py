@@ -21,6 +21,13 @@ from plait.sandbox.process import SandboxProcess
 
 KEY = "pk_live_sandbox"
 QUESTION = "What is the monthly rent of the warehouse?"
+_MEASURE = """
+import os, sys
+pid = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ)
+_, status, used = os.wait4(pid, 0)
+open(sys.argv[1], "w").write(str(used.ru_maxrss))
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -133,6 +140,25 @@ class World:
             text=True,
             start_new_session=True,
         )
+
+    def run_measured(self, documents: Sequence[Path], *more: str) -> tuple[int, int, str]:
+        """Exit code, peak memory in bytes, and output of the command.
+
+        A small process starts it: the peak of a child counts its parent's memory before `exec`.
+        """
+        peak = self.folder / "peak"
+        starter = [sys.executable, "-S", "-c", _MEASURE, str(peak), *self.command(documents, *more)]
+        done = subprocess.run(
+            starter,
+            cwd=ROOT,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        unit = 1 if sys.platform == "darwin" else 1024
+        return done.returncode, int(peak.read_text()) * unit, done.stdout + done.stderr
 
     def kill_after(self, operation: str, process: "subprocess.Popen[str]", timeout: float = 40.0) -> None:
         """SIGKILL the group once the sandbox has accepted one more `operation`."""

@@ -1,9 +1,11 @@
 """What the tasks of one run share, on a real ledger and a real vendor stand-in."""
 
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from prefect import flow, task
+from prefect.client.schemas.objects import FlowRun
 from prefect.runtime import flow_run
 from pydantic import BaseModel
 
@@ -12,7 +14,7 @@ from plait.http.errors import ConfigurationError, NotSent
 from plait.http.guard import send_guard
 from tasks import effects_of, step
 from tasks._decision import DECIDE, Decision
-from tasks._run import client_of, current_run, current_step
+from tasks._run import client_of, current_run, current_step, run_key_of
 
 NOBODY = OfficePlaneServer(base_url="http://127.0.0.1:9")
 
@@ -154,3 +156,12 @@ async def test_an_unusable_ledger_is_named(tmp_path: Path) -> None:
         async with effects_of(EffectLedger(url=str(occupied / "ledger.db")), run_key="a"):
             pass
     assert str(occupied) in str(caught.value)
+
+
+def test_a_scheduled_run_is_known_by_deployment_and_date() -> None:
+    """Two runs of one schedule and date are one intent; any other run is known by its own id."""
+    logical = "scheduled 6f1c 2f60 2026-11-22 02:00:00+00:00"
+    runs = [FlowRun(flow_id=uuid4(), auto_scheduled=True, idempotency_key=logical) for _ in range(2)]
+    assert {run_key_of(run) for run in runs} == {logical}
+    by_hand = FlowRun(flow_id=uuid4(), idempotency_key="ours")
+    assert run_key_of(by_hand) == str(by_hand.id)
