@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field
 
 from plait.content.blocks import Citation, ContentBlock
-from plait.content.html import TurnHtml, lines_html, number_class, scroll_box, text_html
+from plait.content.html import TurnHtml, lines_html, scroll_box, text_html
 from plait.content.text import counted
 from plait.http.errors import InvalidInput
 

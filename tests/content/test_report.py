@@ -240,11 +240,10 @@ def test_documents_and_failed_turns_say_what_happened(read_page):
     turn = ReportTurn(question="Q", status="unknown", problem="the answer was lost")
     html = render_report(Report(title="T", generated_at=MOMENT, documents=documents, turns=[turn]))
     page = read_page(html)
-    assert [row[:4] for row in page.tables[0][1:]] == [
-        ["a.pdf", "3", "ok", "document"],
-        ["b.pdfno text layer", "", "failed", ""],
+    assert page.tables[0][1:] == [
+        ["a.pdf", "ok", "document", "abababababab"],
+        ["b.pdfno text layer", "failed", "", ""],
     ]
-    assert page.tables[0][1][4] == "abababababab"
     assert "1 ok, 1 failed" in page.words
     assert "the answer was lost" in page.words
     assert 'class="badge unknown"' in html
