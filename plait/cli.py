@@ -3,7 +3,7 @@
 from importlib import import_module
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -34,6 +34,32 @@ def sandbox(context: typer.Context) -> None:
         typer.echo(f"plait sandbox needs {error.name}: pip install 'plait[sandbox]'", err=True)
         raise typer.Exit(2) from None
     command(args=context.args, prog_name="plait sandbox")
+
+
+@app.command(
+    "effects",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def effects(context: typer.Context) -> None:
+    """See what is open in the ledger of effects, look for it again, or say what became of it."""
+    command = import_module("plait.effects_cli").app
+    command(args=context.args, prog_name="plait effects")
+
+
+@app.command()
+def guarantees(
+    adversaries: Annotated[
+        Path | None, typer.Option(help="TOML file of adversaries, and the tests that show each guarantee.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Write there instead of printing.")] = None,
+) -> None:
+    """Print what is guaranteed for each effect, as Markdown."""
+    page = import_module("plait.guarantees").render(all_operations(), adversaries)
+    if output is None:
+        typer.echo(page, nl=False)
+    else:
+        output.write_text(page, encoding="utf-8")
 
 
 @app.command()

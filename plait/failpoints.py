@@ -1,19 +1,17 @@
 """Named places at which a test may stop, kill or cancel a process.
 
-`reach(name)` costs one comparison in production. A chaos run arms a process with
+`reach(name)` costs one comparison in production. A chaos run arms a process with `arm`, or with
 `PLAIT_FAILPOINT=name@k` and `PLAIT_FAILPOINT_DIR=folder`: on the k-th visit of `name` the process
 writes `folder/<pid>.<name>` and parks until the file is gone, so that the killer chooses the
 moment. `PLAIT_FAILPOINT_ACTION=fail` raises `FailpointError` there instead (at a commit: refused
-before it, its answer lost after it); `cancel` cancels the running task. The names are those of
-effect-protocol.md §6.
+before it, its answer lost after it). The names are those of effect-protocol.md §6.
 """
 
-import asyncio
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 COMMITS: Final = ("claim", "permit", "record", "quiet", "renew", "verdict")
 POINTS: Final = (
@@ -62,13 +60,36 @@ def _fail(flag: Path) -> None:
     raise FailpointError(flag.name)
 
 
-def _cancel(_flag: Path) -> None:
-    task = asyncio.current_task()
-    if task is not None:
-        task.cancel()
+_ACTIONS: Final[dict[str, Callable[[Path], None]]] = {"park": _park, "fail": _fail}
 
 
-_ACTIONS: Final = {"park": _park, "fail": _fail, "cancel": _cancel}
+def _hook_at(point: str, folder: Path, visit: int, act: Callable[[Path], None]) -> Hook:
+    left = visit
+
+    def visit_point(name: str) -> None:
+        nonlocal left
+        if name != point:
+            return
+        left -= 1
+        if left != 0:
+            return
+        flag = folder / f"{os.getpid()}.{name}"
+        flag.touch()
+        act(flag)
+
+    return visit_point
+
+
+def _armed(point: str, folder: Path, visit: int, act: Callable[[Path], None]) -> Hook:
+    if point not in POINTS:
+        msg = f"the failpoint {point!r} is not one of those in {__name__}.POINTS"
+        raise ValueError(msg)
+    return _hook_at(point, folder, visit, act)
+
+
+def hook_at(point: str, folder: Path) -> Hook:
+    """A hook for points of somebody else's code, which parks at its first visit of `point`."""
+    return _hook_at(point, folder, 1, _park)
 
 
 def _armed_from_environment() -> Hook | None:
@@ -76,28 +97,21 @@ def _armed_from_environment() -> Hook | None:
     folder = os.environ.get("PLAIT_FAILPOINT_DIR")
     if not spec or not folder:
         return None
-    wanted, _, visit = spec.partition("@")
-    if wanted not in POINTS:
-        msg = f"PLAIT_FAILPOINT names {wanted!r}, which is not one of the points in {__name__}"
-        raise ValueError(msg)
-    left = int(visit or 1)
+    point, _, visit = spec.partition("@")
     act = _ACTIONS[os.environ.get("PLAIT_FAILPOINT_ACTION", "park")]
-
-    def visit_point(name: str) -> None:
-        nonlocal left
-        if name != wanted:
-            return
-        left -= 1
-        if left != 0:
-            return
-        flag = Path(folder) / f"{os.getpid()}.{name}"
-        flag.touch()
-        act(flag)
-
-    return visit_point
+    return _armed(point, Path(folder), int(visit or 1), act)
 
 
 hook: Hook | None = _armed_from_environment()
+
+
+def arm(point: str, *, folder: Path, visit: int = 1, action: Literal["park", "fail"] = "park") -> None:
+    """Arm this process, as the environment does for one that has not started yet.
+
+    Raises `ValueError` for a point that is not in `POINTS`.
+    """
+    global hook  # noqa: PLW0603 - one process visits its points in many modules
+    hook = _armed(point, folder, visit, _ACTIONS[action])
 
 
 def reach(name: str) -> None:

@@ -78,6 +78,9 @@ class Operation:
     recovery: str = ""
     """One sentence: what happens after a lost answer. Required where `effect.guarded`."""
 
+    cleanup: str = ""
+    """The call by which a person removes an entry that is one too many; empty where there is none."""
+
     @property
     def key(self) -> str:
         """`system.name`, the operation's name everywhere people see it."""

@@ -2,6 +2,7 @@
 
 from plait.ledger.effects import Effects, Outcome
 from plait.ledger.errors import (
+    CannotLook,
     EffectIncident,
     EffectInProgress,
     ExternalIdReused,
@@ -9,13 +10,16 @@ from plait.ledger.errors import (
     LedgerError,
     LedgerUnavailable,
     PermitRefused,
+    ResultDropped,
 )
 from plait.ledger.ledger import Ledger
-from plait.ledger.recipe import Absent, Found, Identity, Look, NotYetKnown, Recipe, Several, Verdict
+from plait.ledger.recipe import Absent, Found, Identity, Look, NotYetKnown, Recipe, Recorded, Several, Verdict
+from plait.ledger.reconcile import Reconciled
 from plait.ledger.timing import Timing
 
 __all__ = [
     "Absent",
+    "CannotLook",
     "EffectInProgress",
     "EffectIncident",
     "Effects",
@@ -31,6 +35,9 @@ __all__ = [
     "Outcome",
     "PermitRefused",
     "Recipe",
+    "Reconciled",
+    "Recorded",
+    "ResultDropped",
     "Several",
     "Timing",
     "Verdict",

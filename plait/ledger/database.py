@@ -9,6 +9,7 @@ is tried alone, so that one cannot fail the others.
 import asyncio
 import queue
 import random
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,14 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+)
 from sqlalchemy.pool import NullPool
 
 from plait.failpoints import FailpointError, reach
@@ -32,7 +40,10 @@ Work = Callable[[Connection], R]
 GROUP: Final = 256
 _SQLITE_NOW: Final = text("SELECT (julianday('now') - 2440587.5) * 86400.0")
 _POSTGRESQL_NOW: Final = text("SELECT extract(epoch FROM clock_timestamp())::double precision")
-_TRANSIENT: Final = (DBAPIError, FailpointError)
+_REFUSED: Final = (DBAPIError, FailpointError)
+_LASTING: Final = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
+"""The statement is at fault, not the moment: trying again answers the same."""
+_BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 @dataclass(slots=True)
@@ -74,6 +85,7 @@ class Database:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._connection: Connection | None = None
+        self._began = False
 
     @property
     def is_sqlite(self) -> bool:
@@ -149,7 +161,7 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except _TRANSIENT as error:
+        except _REFUSED as error:
             raise self.unavailable(error) from error
 
     def unavailable(self, error: Exception) -> LedgerUnavailable:
@@ -186,13 +198,16 @@ class Database:
     def _settle(self, group: list[_Job]) -> None:
         try:
             self._commit(group)
-        except _TRANSIENT as error:
+        except _REFUSED as error:
             self._drop_connection()
-            if len(group) > 1:
-                for job in group:
+            if len(group) > 1 and self._began:
+                for position, job in enumerate(group, 1):
                     self._settle([job])
-                return
-            self._again_or_fail(group[0], error)
+                    if not self._began:
+                        self._again_or_fail(group[position:], error)
+                        break
+            else:  # alone, or nobody's fault: the database let no transaction begin
+                self._again_or_fail(group, error)
         except Exception as error:  # noqa: BLE001 - a bug in one job must reach its caller, not end the writer
             self._drop_connection()
             for job in group:
@@ -202,25 +217,33 @@ class Database:
             for job in group:
                 job.deliver()
 
-    def _again_or_fail(self, job: _Job, error: Exception) -> None:
-        if time.monotonic() >= job.until or job.future.cancelled():
-            job.error = self.unavailable(error)
-            job.deliver()
-            return
-        job.tries += 1
-        time.sleep(random.uniform(0.0, min(1.0, 0.02 * 2**job.tries)))  # noqa: S311 - jitter, not a secret
-        self._jobs.put(job)
+    def _again_or_fail(self, group: list[_Job], error: Exception) -> None:
+        again = []
+        for job in group:
+            if isinstance(error, _LASTING) or time.monotonic() >= job.until or job.future.cancelled():
+                job.error = self.unavailable(error)
+                job.deliver()
+            else:
+                job.tries += 1
+                again.append(job)
+        if again:
+            tries = min(job.tries for job in again)
+            time.sleep(random.uniform(0.0, min(1.0, 0.02 * 2**tries)))  # noqa: S311 - jitter, not a secret
+        for job in again:
+            self._jobs.put(job)
 
     def _commit(self, group: list[_Job]) -> None:
+        self._began = False
         connection = self._connection = self._connection or self._engine.connect()
         alone = len(group) == 1
         with connection.begin() as transaction:
+            self._began = True
             for job in group:
                 job.answer, job.error = None, None
                 savepoint = None if alone else connection.begin_nested()
                 try:
                     job.answer = job.work(connection)
-                except _TRANSIENT:
+                except _REFUSED:
                     raise
                 except Exception as error:  # noqa: BLE001 - the job's own verdict, delivered to its caller
                     job.error = error
@@ -245,12 +268,14 @@ class Database:
 
     def _create_engine(self) -> Engine:
         if not self.is_sqlite:
-            return create_engine(
+            engine = create_engine(
                 self.url,
                 pool_pre_ping=True,
                 pool_size=4,
                 connect_args={"connect_timeout": max(1, int(self.busy_timeout))},
             )
+            event.listen(engine, "connect", self._configure_postgresql)
+            return engine
         engine = create_engine(
             self.url,
             poolclass=NullPool,
@@ -259,6 +284,26 @@ class Database:
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_immediate)
         return engine
+
+    def _configure_postgresql(self, connection: Any, _record: Any) -> None:
+        # A process stopped inside a transaction keeps its row locks: the server ends that one for us.
+        waits = {
+            "lock_timeout": self.busy_timeout,
+            "idle_in_transaction_session_timeout": 2 * self.busy_timeout,
+        }
+        for name, seconds in waits.items():
+            connection.execute("SELECT set_config(%s, %s, false)", (name, f"{seconds * 1000:.0f}ms"))
+        connection.execute(
+            "SELECT set_config('synchronous_commit', 'on', false)"
+            " WHERE current_setting('synchronous_commit') = 'off'"
+        )
+        connection.commit()
+
+
+def is_busy(error: LedgerUnavailable) -> bool:
+    """Whether another process only held the SQLite file for too long."""
+    origin = getattr(error.__cause__, "orig", None)
+    return isinstance(origin, sqlite3.OperationalError) and origin.sqlite_errorcode & 0xFF in _BUSY
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
@@ -289,6 +334,3 @@ def parse_url(url: str | Path) -> URL:
     if backend == "sqlite" and parsed.database:
         return parsed.set(drivername="sqlite", database=str(Path(parsed.database).expanduser()))
     raise ConfigurationError(f"a ledger lives in SQLite or PostgreSQL, not in {parsed.drivername!r}")
-
-
-__all__ = ["Database", "OperationalError", "parse_url"]

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from plait.failpoints import reach
 from plait.http.errors import MalformedResponse, OutcomeUnknown, PlaitError
 from plait.ledger import store
-from plait.ledger.errors import EffectInProgress, PermitRefused
+from plait.ledger.errors import EffectInProgress, LedgerUnavailable, PermitRefused, ResultDropped
 from plait.ledger.identity import effect_key
 from plait.ledger.recipe import AnyRecipe, Recipe
 from plait.ledger.runner import Runner, Superseded
@@ -66,7 +66,7 @@ class Effects:
         `step` tells apart effects of one run that are otherwise equal. Raises what the vendor's
         refusal says; `OutcomeUnknown` when it cannot be known yet what became of it; `EffectInProgress`
         when another runner holds it for longer than our patience; `ExternalIdReused`,
-        `EffectIncident`, `LedgerUnavailable`.
+        `EffectIncident`, `ResultDropped`, `LedgerUnavailable`.
         """
         return await self._perform(recipe, await self._intent(recipe, step))
 
@@ -108,7 +108,7 @@ class Effects:
         finally:
             for item in claimed:
                 if isinstance(item, _Item) and isinstance(item.claimed, store.Claim):
-                    await shielded(self._runner(item.recipe, item.intent, item.claimed).release())
+                    await shielded(self._runner(item.recipe, item.claimed).release())
         return [outcomes[index] for index in range(len(recipes))]
 
     async def _claim_chunk(
@@ -124,13 +124,18 @@ class Effects:
         # Sorted, so that two batches over the same effects cannot lock each other out.
         prepared.sort(key=lambda entry: entry[2].key.external_id)
         nonces = [self._ledger.new_nonce() for _ in prepared]
-        answers = await self._ledger.database.write(
-            lambda connection: [
-                self._claim_one(connection, intent, nonce)
-                for (_, _, intent), nonce in zip(prepared, nonces, strict=True)
-            ],
-            commit="claim",
-        )
+        answers: Sequence[store.Claim | store.Settled | store.Held | PlaitError]
+        try:
+            answers = await self._ledger.database.write(
+                lambda connection: [
+                    self._claim_one(connection, intent, nonce)
+                    for (_, _, intent), nonce in zip(prepared, nonces, strict=True)
+                ],
+                commit="claim",
+                patience=self._ledger.timing.patience,
+            )
+        except LedgerUnavailable as error:
+            answers = [error] * len(prepared)
         items = [
             _Item(index, recipe, intent, answer)
             for (index, recipe, intent), answer in zip(prepared, answers, strict=True)
@@ -169,7 +174,7 @@ class Effects:
                 raise error
             case store.Claim() as claimed:
                 try:
-                    return await self._runner(item.recipe, item.intent, claimed).run()
+                    return await self._runner(item.recipe, claimed).run()
                 except (Superseded, PermitRefused):
                     pass  # its lease ran out while it waited in the queue
         return await self._perform(item.recipe, item.intent)
@@ -181,15 +186,15 @@ class Effects:
             if isinstance(claimed, store.Settled):
                 return _read(recipe, intent, claimed)
             try:
-                return await self._runner(recipe, intent, claimed).run()
+                return await self._runner(recipe, claimed).run()
             except Superseded:
                 continue
             except PermitRefused:
                 if self._ledger.clock.now() >= until:
                     raise
 
-    def _runner(self, recipe: Recipe[R], intent: store.Intent, claimed: store.Claim) -> Runner[R]:
-        return Runner(self._ledger, recipe, intent, claimed)
+    def _runner(self, recipe: Recipe[R], claimed: store.Claim) -> Runner[R]:
+        return Runner(self._ledger, recipe, claimed)
 
     async def _claim(self, intent: store.Intent, until: float) -> store.Claim | store.Settled:
         clock, nonce = self._ledger.clock, self._ledger.new_nonce()
@@ -198,6 +203,7 @@ class Effects:
             answer = await self._ledger.database.write(
                 partial(self._claim_in, intent=intent, nonce=nonce, dead=dead),
                 commit="claim",
+                patience=self._ledger.timing.patience,
             )
             if isinstance(answer, store.Claim):
                 if answer.took_over:
@@ -264,6 +270,15 @@ class Effects:
 
 
 def _read(recipe: Recipe[R], intent: store.Intent, settled: store.Settled) -> R:
+    if settled.dropped:
+        raise ResultDropped(
+            f"{intent.key.external_id} is done as {settled.vendor_id!r} and was not sent again, but "
+            "retention has dropped its result; fetch that id from the vendor, or ask for a new generation "
+            "or run key",
+            system=intent.operation.system,
+            operation=intent.operation.name,
+            details={"vendor_id": settled.vendor_id},
+        )
     try:
         return recipe.result_type.model_validate(settled.result)
     except ValidationError as error:

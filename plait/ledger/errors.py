@@ -5,6 +5,8 @@ LedgerError
 ├── ExternalIdReused     one identity, two different requests
 ├── EffectIncident       more than one match at the vendor, or a contradiction; for a person
 ├── GenerationConflict   a re-run was asked of a generation that is not settled
+├── ResultDropped        the effect is done, and retention has removed what came of it
+├── CannotLook           this process has no way to the effect's vendor or account
 └── LedgerUnavailable    the database cannot be read or written
 PermitRefused (NotSent)  this process may not send any more; nothing left the machine
 """
@@ -32,6 +34,14 @@ class EffectIncident(LedgerError):
 
 class GenerationConflict(LedgerError):
     """A genuine re-run needs the generation before it to be settled."""
+
+
+class ResultDropped(LedgerError):
+    """The effect is done and was not repeated; only its vendor's id is still on record."""
+
+
+class CannotLook(LedgerError):
+    """No client here reaches the account at which the effect was sent; it is left as it is."""
 
 
 class LedgerUnavailable(LedgerError):

@@ -23,11 +23,15 @@ class EffectKey:
 
 
 def canonical(value: Json) -> str:
-    """JSON with one spelling per value. Raises `InvalidInput` for what JSON cannot carry."""
+    """JSON with one spelling per value. Raises `InvalidInput` for what JSON in UTF-8 cannot carry."""
     try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        spelled = json.dumps(
+            value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        )
+        spelled.encode()
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"an effect's inputs must be plain JSON: {error}") from error
+    return spelled
 
 
 def effect_key(
@@ -40,6 +44,10 @@ def effect_key(
         )
     if generation < 0:
         raise InvalidInput(f"generation {generation} is negative; 0 is the first, a re-run is +1")
+    names = {"run key": run_key, "step": step, "target": identity.target, "account": identity.account}
+    for what, name in (names | {"unit": identity.unit or ""}).items():
+        if "\0" in name:
+            raise InvalidInput(f"the {what} {name!r} holds a NUL character, which no database stores")
     who = None if identity.by_content else [run_key, step]
     intent = _digest([who, identity.unit, identity.target, identity.inputs], 40)
     name = f"{env}-{operation.system}-{operation.name}"

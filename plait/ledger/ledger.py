@@ -2,20 +2,27 @@
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
+
+from sqlalchemy import Connection
 
 from plait.clock import BootClock, Clock
 from plait.http.errors import ConfigurationError
 from plait.ledger import process, store
-from plait.ledger.database import Database
+from plait.ledger.database import Database, is_busy
 from plait.ledger.effects import Effects
 from plait.ledger.errors import LedgerUnavailable
 from plait.ledger.migrate import upgrade
+from plait.ledger.recipe import AnyRecipe
+from plait.ledger.reconcile import Reconciled, reconcile
 from plait.ledger.renewal import Renewal
 from plait.ledger.timing import Timing
+
+R = TypeVar("R")
 
 DEFAULT_PATH: Final = Path("~/.plait/ledger.db")
 POSTGRESQL_MAX_PAUSE: Final = 900.0
@@ -74,6 +81,16 @@ class Ledger:
         """The effects of one run. The run key says what "the same intent" is."""
         return Effects(self, run_key=run_key, env=env, generation=generation)
 
+    async def ask(self, question: Callable[[Connection, float], R]) -> R:
+        """Answer one of `plait.ledger.views` with T."""
+        return await self.database.read(
+            lambda connection: question(connection, self.database.now(connection))
+        )
+
+    async def reconcile(self, external_id: str, recipe: AnyRecipe, *, look_now: bool = False) -> Reconciled:
+        """Look for one unsettled effect and write down what was seen; never sends."""
+        return await reconcile(self, external_id, recipe, look_now=look_now)
+
     def new_nonce(self) -> str:
         """A name for one claim, so that a repeated write is recognised."""
         return secrets.token_hex(8)
@@ -110,8 +127,8 @@ class Ledger:
             values = asdict(self._process) | {"ended_at": None}
             self.database.write_now(lambda connection: store.register(connection, values), commit="claim")
         except LedgerUnavailable as error:
-            self._leave()
-            if self.database.is_sqlite:
+            self._leave(recorded=True)  # nobody will ask: it never claimed
+            if self.database.is_sqlite and not is_busy(error):
                 raise ConfigurationError(
                     f"{error.message}. Choose another place with PLAIT_LEDGER_URL or the EffectLedger block"
                 ) from error
@@ -135,21 +152,23 @@ class Ledger:
     def _tear_down(self) -> None:
         if self._renewal is not None:
             self._renewal.stop()
+        recorded = False
         try:
             if self._process is not None:
                 holder = self._process.holder
                 self.database.write_now(
                     lambda connection: store.deregister(self.database, connection, holder), commit="quiet"
                 )
+                recorded = True
         except LedgerUnavailable:
             pass  # the freed lock will prove us dead
         finally:
             self.database.stop()
-            self._leave()
+            self._leave(recorded=recorded)
 
-    def _leave(self) -> None:
+    def _leave(self, *, recorded: bool) -> None:
         if self._process is not None:
-            process.leave(self.folder, self._process)
+            process.leave(self.folder, self._process, recorded=recorded)
             self._process = None
 
 

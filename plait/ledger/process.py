@@ -74,12 +74,13 @@ def enter(folder: Path) -> Process:
     )
 
 
-def leave(folder: Path, process: Process) -> None:
-    """Give the lock back and remove its file."""
+def leave(folder: Path, process: Process, *, recorded: bool) -> None:
+    """Give the lock back. Its file goes too once the ledger knows of our end; else it is the proof."""
     lock = _LIVE.pop(process.holder, None)
     if lock is not None:
-        with suppress(OSError):
-            _lock_path(folder, process.holder).unlink()
+        if recorded:
+            with suppress(OSError):
+                _lock_path(folder, process.holder).unlink()
         lock.close()
 
 
@@ -99,9 +100,7 @@ def _lock_is_free(path: Path) -> bool:
     try:
         with path.open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with suppress(OSError):
-                path.unlink()
-            return True
+            return True  # the file stays: the next effect of the dead needs the same proof
     except OSError:
         return False
 

@@ -78,6 +78,19 @@ class Look:
     """Which of these vendor ids the ledger holds as results of other effects."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What the ledger wrote down of an effect: enough to look for it again, never to send it."""
+
+    external_id: str
+    system: str
+    operation: str
+    account: str
+    target: str
+    inputs: Json
+    """`Identity.inputs`; None once retention has dropped them."""
+
+
 class Recipe(Protocol[R]):
     """One effect, bound to a client and its arguments."""
 

@@ -1,17 +1,15 @@
 """One claim at work: send under a permit, record the answer, or find out what became of it."""
 
+import logging
 import random
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from pydantic import BaseModel
 
 from plait.failpoints import reach
 from plait.http.errors import (
-    AuthenticationFailed,
     Conflict,
     OutcomeUnknown,
-    PermissionDenied,
     PlaitError,
     RateLimited,
     RequestRejected,
@@ -20,9 +18,10 @@ from plait.http.errors import (
 from plait.http.guard import send_guard
 from plait.http.operation import Effect
 from plait.ledger import store
-from plait.ledger.errors import EffectIncident, EffectInProgress
+from plait.ledger.errors import EffectIncident, EffectInProgress, LedgerUnavailable
 from plait.ledger.guard import EffectGuard, answer_of
-from plait.ledger.recipe import Absent, Found, Look, NotYetKnown, Recipe, Several, Verdict
+from plait.ledger.looking import clean_up, look_for, prove_quiet
+from plait.ledger.recipe import Absent, Found, NotYetKnown, Recipe, Several
 from plait.ledger.shield import shielded
 from plait.ledger.tables import AttemptOutcome, State
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from plait.ledger.ledger import Ledger
 
 R = TypeVar("R", bound=BaseModel)
+log = logging.getLogger(__name__)
 
 MAX_SENDS: Final = 3
 """How often one claim sends again after each attempt was proved absent."""
@@ -46,19 +46,26 @@ class Superseded(Exception):
     """The row moved on under this claim."""
 
 
+class FreeToSend(Exception):
+    """Only a look was asked for, and nothing of the effect is at the vendor: its own run may send it."""
+
+
 class Runner(Generic[R]):
     """Serves one claim until it is settled, handed back, or taken over."""
 
-    def __init__(self, ledger: "Ledger", recipe: Recipe[R], intent: store.Intent, claim: store.Claim) -> None:
+    def __init__(
+        self, ledger: "Ledger", recipe: Recipe[R], claim: store.Claim, *, looks_only: bool = False
+    ) -> None:
+        """With `looks_only` it never sends and never waits; raises `FreeToSend` where it would send."""
         self._ledger = ledger
         self._database = ledger.database
         self._timing = ledger.timing
         self._recipe = recipe
         self._operation = recipe.operation
-        self._intent = intent
         self._claim = claim
         self._seen = claim.attempts
-        self._until = ledger.clock.now() + ledger.timing.patience
+        self._looks_only = looks_only
+        self._until = ledger.clock.now() + (0.0 if looks_only else ledger.timing.patience)
         self._sends = 0
         self._looks = 0
         self._trouble: PlaitError | None = None
@@ -72,46 +79,76 @@ class Runner(Generic[R]):
         finally:
             await shielded(self.release())
 
+    @property
+    def reason(self) -> str:
+        """Why it was handed back unsettled; empty where nobody said."""
+        return self._hand_back[1] or ""
+
     async def release(self) -> None:
         """Give the claim back; what is unsettled stays visible, with its next look."""
         self._ledger.renewal.drop(self._claim)
         if self._settled:
             return
         look_in, reason = self._hand_back
-        await self._database.write(
-            lambda connection: store.release(
-                self._database,
-                connection,
-                self._claim.external_id,
-                me=self._ledger.me,
-                token=self._claim.token,
-                look_in=look_in,
-                reason=reason,
-            ),
-            commit="quiet",
-        )
+        try:
+            await self._database.write(
+                lambda connection: store.release(
+                    self._database,
+                    connection,
+                    self._claim.external_id,
+                    me=self._ledger.me,
+                    token=self._claim.token,
+                    look_in=look_in,
+                    reason=reason,
+                ),
+                commit="quiet",
+                patience=self._timing.lease,
+            )
+        except LedgerUnavailable as error:  # by now the lease has run out, which does the same
+            log.warning("could not hand back %s: %s", self._claim.external_id, error)
 
     # ------------------------------------------------------------ sending
 
     async def _send(self) -> R:
+        if self._looks_only:
+            self._hand_back = (None, "not at the vendor; its own run may send it")
+            raise FreeToSend
         self._sends += 1
         if self._claim.unit is not None:
             await self._prepare_unit()
         guard = self._guard()
         before = send_guard.set(guard)
         try:
-            result = await self._recipe.send(self._claim.external_id)
-        except PlaitError as error:
-            await self._weigh(guard, error)
-        except BaseException as error:
-            await shielded(self._doubt(guard, f"interrupted: {type(error).__name__}"))
-            raise
-        else:
-            return await self._land(guard, result)
+            made = await self._send_under(guard)
+        except LedgerUnavailable as error:
+            if guard.nonce is None:
+                raise
+            raise self._unrecorded(error) from error
         finally:
             send_guard.reset(before)
             self._seen = guard.seen
-        return await self._settle()
+            guard.take_nonce()  # whatever stands open now is silenced by the renewal loop
+        return made if made is not None else await self._settle()
+
+    async def _send_under(self, guard: EffectGuard) -> R | None:
+        """The recorded result, or None where only a look can tell what came of it."""
+        try:
+            result = await self._recipe.send(self._claim.external_id)
+        except PlaitError as error:
+            await self._weigh(guard, error)
+            return None
+        except BaseException as error:
+            await shielded(self._doubt(guard, f"interrupted: {type(error).__name__}"))
+            raise
+        return await self._land(guard, result)
+
+    def _unrecorded(self, error: LedgerUnavailable) -> OutcomeUnknown:
+        return OutcomeUnknown(
+            f"{self._claim.external_id} was sent, but what came of it could not be written down "
+            f"({error.message}); the next run finds it out",
+            system=self._operation.system,
+            operation=self._operation.name,
+        )
 
     def _guard(self) -> EffectGuard:
         return EffectGuard(
@@ -200,7 +237,7 @@ class Runner(Generic[R]):
         await self._doubt(guard, str(error), error)
 
     async def _reject(self, guard: EffectGuard, error: PlaitError) -> None:
-        nonce = guard.take_nonce() or ""
+        nonce = guard.nonce or ""
         state = await self._database.write(
             lambda connection: store.reject(
                 self._database,
@@ -241,11 +278,11 @@ class Runner(Generic[R]):
             if await self._nothing_left():
                 return await self._send_again()
             if await self._may_repeat():
-                reach("resend.before_permit")
                 return await self._send_again()
-            await self._prove_quiet()
+            unsettled = [one for one in await self._attempts() if one.outcome == AttemptOutcome.OPEN]
+            await prove_quiet(self._ledger, self._claim.external_id, unsettled)
             looked_at = await self._ledger.now()
-            verdict = await self._look()
+            verdict = await look_for(self._ledger, self._recipe, self._claim.external_id)
             match verdict:
                 case Found(result=result):
                     return await self._adopt(result)
@@ -261,6 +298,7 @@ class Runner(Generic[R]):
         trouble = self._trouble
         if trouble is not None and (self._sends >= MAX_SENDS or self._recipe.final(trouble)):
             await self._give_up(trouble)
+        reach("resend.before_permit")
         return await self._send()
 
     async def _nothing_left(self) -> bool:
@@ -271,7 +309,9 @@ class Runner(Generic[R]):
 
     async def _may_repeat(self) -> bool:
         """Whether the same key may be sent at once: the vendor remembers it (E4) and did not refuse it."""
-        if self._operation.effect is not Effect.KEYED or isinstance(self._trouble, RequestRejected):
+        if self._looks_only or self._sends >= MAX_SENDS or self._operation.effect is not Effect.KEYED:
+            return False
+        if isinstance(self._trouble, RequestRejected):
             return False
         life = self._operation.key_life
         if life is None:
@@ -282,43 +322,6 @@ class Runner(Generic[R]):
         reach_of_send = self._operation.send_window + (self._timing.max_pause or 0.0)
         reach_of_send += self._timing.landing(self._operation)
         return first is None or await self._ledger.now() + reach_of_send < first + life
-
-    async def _prove_quiet(self) -> None:
-        silent = {
-            (attempt.holder, attempt.nonce)
-            for attempt in await self._attempts()
-            if attempt.outcome == AttemptOutcome.OPEN and attempt.quiet_at is None
-        }
-        dead = await self._ledger.dead({holder for holder, _ in silent})
-        if dead:
-            await self._database.write(
-                lambda connection: store.prove(self._database, connection, self._claim.external_id, dead),
-                commit="quiet",
-            )
-        for holder, nonce in silent:
-            if holder == self._ledger.me and nonce not in self._ledger.renewal.served:
-                await self._guard().silence(nonce)
-
-    async def _look(self) -> Verdict[R]:
-        reach("look.before")
-        row = await self._database.read(
-            lambda connection: store.effect_of(connection, self._claim.external_id)
-        )
-        context = Look(external_id=self._claim.external_id, baseline=row.baseline, taken=self._taken)
-        try:
-            verdict = await self._recipe.look(context)
-        except (AuthenticationFailed, PermissionDenied):
-            raise  # only a person can make the look possible again
-        except PlaitError as error:
-            verdict = NotYetKnown(f"the look failed: {error}")
-        reach("look.after")
-        return verdict
-
-    async def _taken(self, vendor_ids: Iterable[str]) -> set[str]:
-        wanted = list(vendor_ids)
-        return await self._database.read(
-            lambda connection: store.taken(connection, self._intent.key, self._operation, wanted)
-        )
 
     async def _adopt(self, result: R) -> R:
         settled = await self._database.write(
@@ -339,7 +342,7 @@ class Runner(Generic[R]):
         return result
 
     async def _report(self, vendor_ids: tuple[str, ...]) -> None:
-        note = f"the vendor shows {len(vendor_ids)} matches for one effect"
+        note = f"the vendor shows {len(vendor_ids)} matches for one effect; {clean_up(self._operation)}"
         await self._database.write(
             lambda connection: store.several(
                 self._database, connection, self._claim, vendor_ids=vendor_ids, note=note
@@ -347,8 +350,7 @@ class Runner(Generic[R]):
             commit="verdict",
         )
         raise EffectIncident(
-            f"{note} ({', '.join(vendor_ids)}); keep one, remove the others at the vendor, then "
-            f"plait effects resolve {self._claim.external_id}",
+            f"{note} ({', '.join(vendor_ids)}), then plait effects resolve {self._claim.external_id}",
             system=self._operation.system,
             operation=self._operation.name,
             details={"vendor_ids": list(vendor_ids)},
@@ -383,19 +385,27 @@ class Runner(Generic[R]):
         return True
 
     async def _wait_until_quiet(self, early: store.TooEarly) -> None:
-        if early.at is not None:
-            reason = "not seen at the vendor, but it may still appear"
-            await self._wait(max(early.at - early.now, 0.0) + 0.01, reason)
-            return
-        who = await self._ledger.describe(early.silent_holder) if early.silent_holder else "a process"
-        await self._wait(None, f"{who} stands still with a request in hand: continue or end it")
+        left = None if early.at is None else max(early.at - early.now, 0.0) + 0.01
+        if early.silent_holder is not None:
+            # It may go on, or be proved dead, long before its time is up (P): look again meanwhile.
+            who = await self._ledger.describe(early.silent_holder)
+            pause = self._backoff() if left is None else min(left, self._backoff())
+            await self._wait(pause, f"{who} stands still with a request in hand: continue or end it")
+        elif left is None:
+            await self._wait(None, "no look can prove that it did not happen")
+        else:
+            await self._wait(left, "not seen at the vendor, but it may still appear")
+
+    def _backoff(self) -> float:
+        self._looks += 1
+        longest: float = min(LONGEST_LOOK, FIRST_LOOK * 2**self._looks)
+        return longest * random.uniform(0.75, 1.0)  # noqa: S311 - jitter
 
     async def _wait(self, seconds: float | None, reason: str) -> None:
         """Sit out a short wait; hand a longer one back with the next look."""
         blind = seconds is None and self._operation.effect is Effect.BLIND
         if seconds is None:
-            self._looks += 1
-            seconds = min(LONGEST_LOOK, FIRST_LOOK * 2**self._looks) * random.uniform(0.75, 1.0)  # noqa: S311 - jitter
+            seconds = self._backoff()
         if not blind and self._ledger.clock.now() + seconds <= self._until:
             await self._ledger.clock.sleep(seconds)
             return

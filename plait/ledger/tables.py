@@ -55,8 +55,20 @@ class EffectRow(SQLModel, table=True):
             sqlite_where=text("incident IS NOT NULL"),
             postgresql_where=text("incident IS NOT NULL"),
         ),
-        Index("effect_run", "run_key"),
-        Index("effect_settled", "settled_at"),
+        Index(
+            "effect_rejected",
+            "created_at",
+            sqlite_where=text("state = 'rejected'"),
+            postgresql_where=text("state = 'rejected'"),
+        ),
+        Index("effect_created", "created_at"),
+        Index("effect_run", "run_key", "created_at"),
+        Index(
+            "effect_to_compact",
+            "settled_at",
+            sqlite_where=text("compacted_at IS NULL AND settled_at IS NOT NULL"),
+            postgresql_where=text("compacted_at IS NULL AND settled_at IS NOT NULL"),
+        ),
     )
 
     external_id: str = Field(primary_key=True)
@@ -96,6 +108,7 @@ class AttemptRow(SQLModel, table=True):
 
     __tablename__ = "attempt"
     __table_args__ = (
+        Index("attempt_holder", "holder"),
         Index(
             "attempt_open",
             "holder",

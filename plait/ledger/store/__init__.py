@@ -18,6 +18,7 @@ from plait.ledger.store.attempts import (
     wrote_late,
 )
 from plait.ledger.store.claims import claim, reclaim, release, renew, store_baseline, take_unit
+from plait.ledger.store.people import compact, resolve, second_match, swept
 from plait.ledger.store.queries import deregister, effect_of, first_sent_at, processes, register, taken
 from plait.ledger.store.rows import (
     AnyRow,
@@ -42,6 +43,7 @@ __all__ = [
     "absent",
     "attempts_of",
     "claim",
+    "compact",
     "deregister",
     "doubt",
     "effect_of",
@@ -62,8 +64,11 @@ __all__ = [
     "reject",
     "release",
     "renew",
+    "resolve",
+    "second_match",
     "several",
     "store_baseline",
+    "swept",
     "take_unit",
     "taken",
     "wrote_late",

@@ -45,6 +45,7 @@ def permit(
     attempts = attempts_of(connection, claimed.external_id)
     mine = next((attempt for attempt in attempts if attempt.nonce == nonce), None)
     if mine is not None:  # our commit landed, its answer was lost
+        require(mine.outcome == AttemptOutcome.OPEN, f"meanwhile the attempt was closed as {mine.outcome}")
         return Permit(n=mine.n, sent_at=mine.sent_at, send_by=mine.send_by)
     require(row.holder == me and row.token == claimed.token, "another runner has taken it over")
     require(row.lease_until is not None and row.lease_until > now, "its lease has run out")
@@ -100,7 +101,7 @@ def quiet(
         .where(
             ATTEMPT.c.external_id == external_id,
             ATTEMPT.c.nonce == nonce,
-            ATTEMPT.c.outcome == AttemptOutcome.OPEN,
+            ATTEMPT.c.outcome.in_([AttemptOutcome.OPEN, AttemptOutcome.ABSENT]),  # the sweep waits for both
         )
         .values(**values)
     )
@@ -161,9 +162,14 @@ def land(
     """Step 6, a complete 2xx: an answer is true whoever holds the lease, so no token is asked."""
     row = lock(connection, external_id)
     now = db.now(connection)
-    attempt = next(a for a in attempts_of(connection, external_id) if a.nonce == nonce)
-    close(db, connection, external_id, nonce, outcome=AttemptOutcome.LANDED, answer={"vendor_id": vendor_id})
-    if attempt.outcome == AttemptOutcome.ABSENT:
+    attempts = attempts_of(connection, external_id)
+    mine = next((a for a in attempts if a.nonce == nonce), None)  # retention may have dropped it
+    answer = {"vendor_id": vendor_id}
+    if mine is not None and mine.outcome == AttemptOutcome.LANDED and mine.answer == answer:
+        return  # told before: our commit's answer was lost
+    absent = mine is not None and mine.outcome == AttemptOutcome.ABSENT
+    close(db, connection, external_id, nonce, outcome=AttemptOutcome.LANDED, answer=answer)
+    if absent:
         incident(
             connection, row, now, "an attempt judged absent landed after all", [row.vendor_id, vendor_id]
         )
@@ -172,6 +178,9 @@ def land(
     elif row.state == State.DONE and row.vendor_id != vendor_id:
         incident(connection, row, now, "two attempts landed", [row.vendor_id, vendor_id])
     if row.state in {State.INTENDED, State.SENT, State.UNKNOWN}:
+        for other in still_open(attempts):
+            if other.nonce != nonce and not absent:  # more than one only under a key: that key has landed
+                close(db, connection, external_id, other.nonce, outcome=AttemptOutcome.LANDED)
         done(connection, external_id, now=now, result=result, vendor_id=vendor_id, visibility=visibility)
 
 
@@ -206,6 +215,8 @@ def reject_row(db: Database, connection: Connection, row: AnyRow, *, token: int,
         put(connection, row.external_id, state=State.UNKNOWN, reason=reason)
         return State.UNKNOWN
     now = db.now(connection)
+    if not any(a.outcome == AttemptOutcome.ABSENT for a in attempts):
+        put(connection, row.external_id, baseline=None)  # it would grow stale while others use the unit
     put(
         connection,
         row.external_id,

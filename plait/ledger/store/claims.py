@@ -151,7 +151,8 @@ def _take(
     reopen: bool = True,
 ) -> Claim | Settled | Held:
     if row.state == State.DONE:
-        return Settled(result=row.result)
+        dropped = row.compacted_at is not None and not row.by_content
+        return Settled(result=row.result, vendor_id=row.vendor_id, dropped=dropped)
     mine = row.holder == me and row.claim_nonce == nonce
     if row.holder is not None and not mine and row.lease_until > now and row.holder not in dead:
         return Held(until=row.lease_until, now=now, holder=row.holder, reason="another runner is at it")
@@ -177,6 +178,7 @@ def _take(
         lease_until=now + lease,
         state=state,
         settled_at=None,
+        compacted_at=None,
     )
     return Claim(
         external_id=row.external_id,
@@ -232,6 +234,8 @@ def release(
         reason=reason or row.reason,
         next_look=None if look_in is None else now + look_in,
     )
+    if nothing_left:  # the baseline of a unit that others may use meanwhile would grow stale
+        put(connection, external_id, baseline=None)
     if not still_open(attempts):
         free_unit(connection, external_id)
 

@@ -1,8 +1,9 @@
 """What a named person may decide, and what retention may drop."""
 
+from collections.abc import Sequence
 from typing import Literal
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, func, or_, select, update
 
 from plait.http.errors import InvalidInput
 from plait.ledger.database import Database
@@ -11,6 +12,7 @@ from plait.ledger.store.rows import (
     ATTEMPT,
     EFFECT,
     PROCESS,
+    AnyRow,
     attempts_of,
     done,
     free_unit,
@@ -32,16 +34,23 @@ def resolve(
     note: str,
     result: Json = None,
     vendor_id: str | None = None,
+    dead: frozenset[str] = frozenset(),
 ) -> None:
     """A person says what happened. `absent` lets the next run send; `landed` settles with `result`.
 
-    Raises `InvalidInput` when the effect is settled, or held by a live runner.
+    `dead` are holders proved dead. Raises `InvalidInput` when there is nothing to say, or a live runner
+    holds it.
     """
     row = lock(connection, external_id)
     now = db.now(connection)
     if row.incident is None and row.state not in {State.SENT, State.UNKNOWN}:
         raise InvalidInput(f"{external_id} is {row.state}: there is nothing to resolve")
-    if row.holder is not None and (row.lease_until or 0.0) > now:
+    if verdict == "absent" and row.state == State.DONE:
+        raise InvalidInput(
+            f"{external_id} is done as {row.vendor_id!r}: it cannot be absent. Remove what is one too many "
+            "at the vendor and resolve it as landed; a genuine re-run is a new generation or run key"
+        )
+    if row.holder is not None and row.holder not in dead and (row.lease_until or 0.0) > now:
         raise InvalidInput(
             f"{external_id} is held by a live runner; wait for it, or end it, and resolve then"
         )
@@ -90,21 +99,54 @@ def compact(db: Database, connection: Connection, *, older_than: float, limit: i
     return len(chosen)
 
 
-def swept(db: Database, connection: Connection, external_id: str, *, again_in: float | None) -> None:
-    """A sweep saw nothing new; look again later, or never (None)."""
+def swept(
+    connection: Connection, external_id: str, *, looked_at: float, due: float | None, looked: bool
+) -> None:
+    """A sweep that began at `looked_at` saw nothing new; again at `due`, or never (None).
+
+    One that could not look, because a runner was at it, does not count.
+    """
     lock(connection, external_id)
-    due = None if again_in is None else db.now(connection) + again_in
     connection.execute(
         update(ATTEMPT)
-        .where(ATTEMPT.c.external_id == external_id, ATTEMPT.c.next_sweep.is_not(None))
-        .values(next_sweep=due, sweeps=ATTEMPT.c.sweeps + 1)
+        .where(ATTEMPT.c.external_id == external_id, ATTEMPT.c.next_sweep <= looked_at)
+        .values(next_sweep=due, sweeps=ATTEMPT.c.sweeps + int(looked))
     )
 
 
 def second_match(
-    db: Database, connection: Connection, external_id: str, *, vendor_ids: list[str], note: str
-) -> None:
-    """A sweep found what should not be there: an incident with every id, and no more sweeps."""
+    db: Database,
+    connection: Connection,
+    external_id: str,
+    *,
+    vendor_ids: Sequence[str],
+    note: str,
+) -> bool:
+    """A sweep saw `vendor_ids`: where these are too many, an incident with every id, and no more sweeps.
+
+    Entries that belong to other effects with an equal request are none too many: where the vendor's
+    id is that of a place (a conversation), a look cannot leave them out by their ids.
+    """
     row = lock(connection, external_id)
+    expected = int(row.state == State.DONE) + _twins(connection, row, vendor_ids)
+    another = row.state == State.DONE and len(vendor_ids) == 1 and row.vendor_id not in {"", *vendor_ids}
+    if len(vendor_ids) <= expected and not another:
+        return False
     incident(connection, row, db.now(connection), note, [row.vendor_id, *vendor_ids])
     connection.execute(update(ATTEMPT).where(ATTEMPT.c.external_id == external_id).values(next_sweep=None))
+    return True
+
+
+def _twins(connection: Connection, row: AnyRow, vendor_ids: Sequence[str]) -> int:
+    """Other effects whose equal request made something in the same place since this one was meant."""
+    counted: int = connection.execute(
+        select(func.count()).where(
+            EFFECT.c.system == row.system,
+            EFFECT.c.operation == row.operation,
+            or_(EFFECT.c.vendor_id == row.vendor_id, EFFECT.c.vendor_id.in_(vendor_ids)),
+            EFFECT.c.fingerprint == row.fingerprint,
+            EFFECT.c.external_id != row.external_id,
+            EFFECT.c.settled_at >= row.created_at,
+        )
+    ).scalar_one()
+    return counted

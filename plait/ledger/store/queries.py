@@ -7,7 +7,6 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from plait.http.operation import Operation
 from plait.ledger.database import Database
-from plait.ledger.identity import EffectKey
 from plait.ledger.store.rows import (
     ATTEMPT,
     EFFECT,
@@ -31,7 +30,7 @@ def first_sent_at(connection: Connection, external_id: str) -> float | None:
 
 
 def taken(
-    connection: Connection, row: EffectKey, operation: Operation, vendor_ids: Sequence[str]
+    connection: Connection, external_id: str, operation: Operation, vendor_ids: Sequence[str]
 ) -> set[str]:
     """Which of these are results of other effects."""
     found_rows = connection.execute(
@@ -39,7 +38,7 @@ def taken(
             EFFECT.c.system == operation.system,
             EFFECT.c.operation == operation.name,
             EFFECT.c.vendor_id.in_(vendor_ids),
-            EFFECT.c.external_id != row.external_id,
+            EFFECT.c.external_id != external_id,
         )
     )
     return set(found_rows.scalars())

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Update, bindparam, func, select, update
 
+from plait.http.errors import InvalidInput
 from plait.http.operation import Operation
 from plait.ledger.database import Database
 from plait.ledger.errors import PermitRefused
@@ -79,9 +80,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """The effect is done; here is what came of it."""
+    """The effect is done; here is what came of it. `dropped`: retention has removed the result."""
 
     result: Json
+    vendor_id: str | None
+    dropped: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +108,10 @@ class Permit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TooEarly:
-    """An absent verdict that E3 does not allow yet; `at` is None while a process may still write."""
+    """An absent verdict that E3 does not allow yet; `at` is None while nobody can say from when on.
+
+    `silent_holder` may still write; without one and without a time, no look will ever do.
+    """
 
     at: float | None
     now: float
@@ -113,8 +119,14 @@ class TooEarly:
 
 
 def lock(connection: Connection, external_id: str, *, whole: bool = False) -> AnyRow:
-    """The effect's row, locked until the transaction ends; `whole` with its bulky columns."""
-    return connection.execute(_LOCK_WHOLE if whole else _LOCK, {"of": external_id}).one()
+    """The effect's row, locked until the transaction ends; `whole` with its bulky columns.
+
+    Raises `InvalidInput` for an unknown id.
+    """
+    row = connection.execute(_LOCK_WHOLE if whole else _LOCK, {"of": external_id}).first()
+    if row is None:
+        raise InvalidInput(f"the ledger has no effect {external_id!r}; plait effects list shows what is open")
+    return row
 
 
 def lock_claimed(db: Database, connection: Connection, claimed: Claim, me: str) -> AnyRow:
@@ -188,8 +200,8 @@ def incident(
     connection: Connection, row: AnyRow, now: float, note: str, vendor_ids: Iterable[str | None]
 ) -> None:
     """Mark a contradiction for a person; vendor ids add up."""
-    known = list((row.incident or {}).get("vendor_ids", []))
-    both = known + [vendor_id for vendor_id in vendor_ids if vendor_id and vendor_id not in known]
+    known = (row.incident or {}).get("vendor_ids", [])
+    both = list(dict.fromkeys([*known, *(vendor_id for vendor_id in vendor_ids if vendor_id)]))
     put(connection, row.external_id, incident={"at": now, "note": note, "vendor_ids": both})
 
 

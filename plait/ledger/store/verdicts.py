@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, update
 
-from plait.http.operation import Operation
+from plait.http.operation import Effect, Operation
 from plait.ledger.database import Database
 from plait.ledger.recipe import Json
-from plait.ledger.settle import absent_from
+from plait.ledger.settle import absent_from, first_sweep
 from plait.ledger.store.attempts import reject_row
 from plait.ledger.store.rows import (
     ATTEMPT,
@@ -72,19 +72,24 @@ def absent(
 ) -> State | TooEarly | None:
     """Nothing there, by a look that began at `looked_at`: E3 decides whether that counts.
 
-    None when the row moved on. `rejected` when a later attempt was refused meanwhile.
+    None when the row moved on. `rejected` when a later attempt was refused meanwhile. What is `BLIND`
+    is never absent.
     """
     row = lock(connection, claimed.external_id)
-    if row.token != claimed.token or row.attempts != seen or row.state not in {State.SENT, State.UNKNOWN}:
+    if row.token != claimed.token or row.attempts != seen:
         return None
+    if row.state not in {State.SENT, State.UNKNOWN}:
+        return State.REJECTED if row.state == State.REJECTED else None  # our own verdict, answer lost
     attempts = attempts_of(connection, claimed.external_id)
     pending = still_open(attempts)
     bound = absent_from(pending, operation, timing)
     now = db.now(connection)
+    if pending and operation.effect is Effect.BLIND:
+        return TooEarly(at=None, now=now, silent_holder=None)
     if bound is None or looked_at < bound:
         silent = next((a.holder for a in pending if a.quiet_at is None), None)
         return TooEarly(at=bound, now=now, silent_holder=silent)
-    sweep = now + timing.landing(operation) + timing.visibility(operation)
+    sweep = first_sweep(operation, timing, now)
     for attempt in pending:
         by = "time" if attempt.quiet_at is None else "proof"
         connection.execute(
@@ -93,7 +98,7 @@ def absent(
             .values(
                 outcome=AttemptOutcome.ABSENT,
                 absent_by=by,
-                next_sweep=sweep if by == "time" or attempt.wrote_late else None,
+                next_sweep=sweep,
             )
         )
     doubted = min((attempt.n for attempt in pending), default=0)

@@ -22,6 +22,7 @@ UPLOAD_DOCUMENT: Final = Operation(
     send_window=600.0,
     landing=300.0,
     ends_with_answer=True,
+    cleanup="DELETE /api/documents/{document_id}",
     recovery=(
         "Documents that were not listed before are downloaded and compared by SHA-256; one equal and "
         "complete is ours. A 500 or 404 answer may have created the document all the same; one written by "

@@ -20,7 +20,18 @@ from plait.http.errors import (
     ServerFailed,
 )
 from plait.http.operation import Operation
-from plait.ledger.recipe import Absent, Found, Identity, Json, Look, NotYetKnown, Several, Verdict
+from plait.ledger.recipe import (
+    Absent,
+    AnyRecipe,
+    Found,
+    Identity,
+    Json,
+    Look,
+    NotYetKnown,
+    Recorded,
+    Several,
+    Verdict,
+)
 from plait.vendors.officeplane import operations
 from plait.vendors.officeplane.client import OfficePlaneClient, check_tree
 from plait.vendors.officeplane.formats import MEDIA_TYPES, Format, check_document, file_digest
@@ -214,6 +225,21 @@ class ExecutePlan:
             )
             text = await asyncio.to_thread(saved.path.read_text, "utf-8", "replace")
         return outline, saved.sha256, text
+
+
+def restore(client: OfficePlaneClient, recorded: Recorded) -> AnyRecipe | None:
+    """The recipe of a recorded effect, able to look and not to send; None for an unknown operation."""
+    match recorded.operation:
+        case "upload_document":
+            return UploadDocument(client, _NO_FILE)
+        case "execute_plan":
+            _, _, document_id = recorded.target.rpartition("/")
+            return ExecutePlan(client, document_id, ActionTree.model_validate(recorded.inputs))
+    return None
+
+
+_NO_FILE: Final = Path("the-ledger-keeps-no-files")
+"""A look compares digests, and these are in the baseline."""
 
 
 def _cannot_look(error: PlaitError) -> NotYetKnown:

@@ -95,6 +95,7 @@ CREATE_CONVERSATION: Final = Operation(
     source=Source.VENDOR,
     reference="planck.md §3 no. 7",
     landing=30.0,
+    cleanup="DELETE /workspaces/{workspace_id}/conversations/{conversation_id}",
     recovery="Its name carries a marker of ours: all conversations are listed and the exact name is adopted.",
 )
 

@@ -1,11 +1,22 @@
 """How Planck AI's effects are found again after a lost answer (planck.md §6)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from plait.http.errors import AuthenticationFailed, NotFound, PermissionDenied, PlaitError
-from plait.http.operation import Operation
-from plait.ledger.recipe import Absent, Found, Identity, Json, Look, NotYetKnown, Several, Verdict
+from plait.http.operation import Effect, Operation
+from plait.ledger.recipe import (
+    Absent,
+    AnyRecipe,
+    Found,
+    Identity,
+    Json,
+    Look,
+    NotYetKnown,
+    Recorded,
+    Several,
+    Verdict,
+)
 from plait.vendors.planck import operations
 from plait.vendors.planck.client import METHOD_NOT_ALLOWED, PlanckClient
 from plait.vendors.planck.history import Answered, AskedTwice, Waiting, find_reply
@@ -155,6 +166,10 @@ class Chat:
     operation: Operation = field(default=operations.CHAT, init=False, repr=False)
     result_type: type[ChatMessage] = field(default=ChatMessage, init=False, repr=False)
 
+    def __post_init__(self) -> None:
+        if self.pay_again:  # what may be paid twice may be judged absent, which `BLIND` never is
+            self.operation = replace(operations.CHAT, effect=Effect.FINDABLE)
+
     async def identity(self) -> Identity:
         """The question in its workspace; willingness to pay again is no part of it."""
         return Identity(
@@ -190,6 +205,23 @@ class Chat:
         """No failure of the server is known to be for ever."""
         del error
         return False
+
+
+def restore(client: PlanckClient, recorded: Recorded) -> AnyRecipe | None:
+    """The recipe of a recorded effect, able to look and not to send; None for an unknown operation.
+
+    What a question was about is left out: only its text is looked for.
+    """
+    place = recorded.target.removeprefix(f"{recorded.account}/workspaces/")
+    workspace_id, _, conversation_id = place.partition("/conversations/")
+    match recorded.operation:
+        case "create_conversation":
+            return CreateConversation(client, workspace_id, recorded.inputs["title"])
+        case "send_message":
+            return SendMessage(client, workspace_id, conversation_id, recorded.inputs["message"])
+        case "chat":
+            return Chat(client, workspace_id, recorded.inputs["message"])
+    return None
 
 
 _NO_HISTORY: Final = (

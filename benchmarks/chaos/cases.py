@@ -1,0 +1,217 @@
+"""Which point, which faults, which blow: everything about case K follows from the seed and K."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+from benchmarks.chaos.work import Kind
+from plait.failpoints import COMMITS, POINTS
+
+Action: TypeAlias = Literal["kill", "stop_short", "stop_window", "stop_long", "cancel", "fail"]
+Rival: TypeAlias = Literal["none", "standby", "race"]
+Rules: TypeAlias = tuple[dict[str, Any], ...]
+
+OPERATION: Final[dict[Kind, tuple[str, str, str]]] = {
+    "upload": ("officeplane", "upload_document", "list_documents"),
+    "execute": ("officeplane", "execute_plan", "get_document"),
+    "conversation": ("planck", "create_conversation", "list_conversations"),
+    "messages": ("planck", "send_message", "list_messages"),
+    "chat": ("planck", "chat", ""),
+    "batch": ("planck", "create_conversation", "list_conversations"),
+    "generation": ("planck", "create_conversation", "list_conversations"),
+    "sweep": ("planck", "create_conversation", "list_conversations"),
+}
+"""Service, effectful operation, and the read its look begins with."""
+
+_SENDERS: Final[tuple[Kind, ...]] = ("upload", "execute", "conversation", "messages", "chat", "batch")
+_FINDERS: Final[tuple[Kind, ...]] = ("upload", "execute", "conversation", "messages", "batch")
+_UNITS: Final[tuple[Kind, ...]] = ("upload", "execute", "messages")
+_KINDS: Final[dict[str, tuple[Kind, ...]]] = {
+    **{f"verdict.{side}_commit": _FINDERS for side in ("before", "after")},
+    "unit.after_lock": _UNITS,
+    "baseline.after_store": _UNITS,
+    "chunk.between": ("upload",),
+    "body.last_chunk.before": ("upload",),
+    "takeover.after": _FINDERS,
+    "look.before": _FINDERS,
+    "look.between_pages": ("upload",),
+    "look.after": _FINDERS,
+    "resend.before_permit": _FINDERS,
+    "sweep.before_look": ("sweep",),
+    "generation.before_insert": ("generation",),
+    "batch.mid_claim": ("batch",),
+    "batch.between_items": ("batch",),
+}
+_STREAMS: Final = frozenset({"messages", "chat"})
+_ANSWERED: Final = frozenset(
+    {"answer.headers", "answer.mid_body", "answer.read", "record.before_commit", "record.after_commit"}
+)
+"""Points that need a whole answer to our request."""
+WINDOW: Final = frozenset(
+    {"permit.after_commit", "check1.after", "headers.after_write", "check2.after", "chunk.between"}
+    | {"body.last_chunk.before"}
+)
+"""Between the permit and the last byte: only proof of death lets another runner conclude absence."""
+
+SINGLE: Final[tuple[Kind, ...]] = ("upload", "execute", "conversation")
+"""One findable effect and nothing else, so that all other runners can do is to wait for it."""
+_ROWS: Final[dict[int, Action]] = {0: "kill", 1: "stop_long"}
+"""Every point is struck so at the beginning of every run; later rows draw their blows."""
+
+_ALWAYS: Final = {"nth": (1,)}
+_FOUND: Final[dict[str, Rules]] = {
+    "after_accept": ({"kind": "after_accept"},),
+    "after_accept_reset": ({"kind": "after_accept", "how": "reset"},),
+    "mid_body": ({"kind": "mid_body", "bytes": 20},),
+    "mid_stream": ({"kind": "mid_stream", "events": 1},),
+    "listing_lag": ({"kind": "listing_lag", "seconds": 0.15}, {"kind": "after_accept"}),
+}
+_FOUND_ANSWERED: Final[dict[str, Rules]] = {"status_after": ({"kind": "status_after", "status": 502},)}
+_ABSENT: Final[dict[str, Rules]] = {
+    "before_accept": ({"kind": "before_accept"},),
+    "before_accept_reset": ({"kind": "before_accept", "how": "reset"},),
+    "reset": ({"kind": "reset", "request_bytes": 40},),
+}
+_ABSENT_ANSWERED: Final[dict[str, Rules]] = {"status": ({"kind": "status", "status": 503},)}
+_LATE: Final[dict[str, Rules]] = {
+    "late_landing": ({"kind": "late_landing", "seconds": 0.4},),
+    "late_landing_502": ({"kind": "late_landing", "seconds": 0.4, "status": 502},),
+}
+_CALM: Final[dict[str, Rules]] = {"none": ()}
+_POLITE: Final[dict[str, Rules]] = {
+    "rate_limit": ({"kind": "rate_limit", "wait": 0.1},),
+    "limiter": ({"kind": "limiter", "algorithm": "token_bucket", "rate": 20.0, "limit": 1, "nth": None},),
+    "clock_skew": ({"kind": "clock_skew", "seconds": -30.0, "nth": None},),
+}
+_SLOW: Final[dict[str, Rules]] = {"delay": ({"kind": "delay", "seconds": 1.2},)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One blow to one or two runners, and what leads there."""
+
+    number: int
+    seed: int
+    kind: Kind
+    point: str
+    visit: int
+    action: Action
+    fault: str
+    rules: Rules
+    prelude: str
+    """A first runner is killed at this point, so that the armed one takes over; empty: none."""
+    rival: Rival
+    delay: float
+    """Seconds between the rival's start and the blow."""
+
+    @property
+    def token(self) -> str:
+        """Names everything of this case at the sandbox."""
+        return f"s{self.seed}c{self.number}"
+
+    def describe(self) -> str:
+        """One line for people."""
+        lead = f", after a kill at {self.prelude}" if self.prelude else ""
+        return (
+            f"case {self.number}: {self.action} at {self.point}@{self.visit} of {self.kind}, "
+            f"fault {self.fault}, rival {self.rival}{lead}"
+        )
+
+
+def make_case(seed: int, number: int, runners: int) -> Case:
+    """Case `number` of `seed`. Each row of as many cases as there are points visits every point once."""
+    row, place = divmod(number, len(POINTS))
+    order = list(POINTS)
+    random.Random(f"{seed}:row:{row}").shuffle(order)  # noqa: S311 - chosen by the seed, no secret
+    point = order[place]
+    rng = random.Random(f"{seed}:case:{number}")  # noqa: S311 - the same
+    action: Action = _ROWS.get(row) or _action(point, rng)
+    kinds = _KINDS.get(point, _SENDERS)
+    if action == "stop_long" and point in WINDOW:
+        kinds = tuple(kind for kind in kinds if kind in SINGLE)
+    kind = rng.choice(kinds)
+    if kind == "sweep":
+        action = "kill"
+    fault, rules = _faults(point, kind, rng)
+    prelude = _prelude(point, kind, rng)
+    rival: Rival = "none"
+    if runners > 1 and kind != "sweep":
+        rival = rng.choice(("standby", "standby", "race")) if action == "kill" and not prelude else "standby"
+    return Case(
+        number=number,
+        seed=seed,
+        kind=kind,
+        point=point,
+        visit=_visit(point, row, rng),
+        action=action,
+        fault=fault,
+        rules=rules,
+        prelude=prelude,
+        rival=rival,
+        delay=rng.uniform(0.0, 0.25),
+    )
+
+
+def _action(point: str, rng: random.Random) -> Action:
+    actions: Sequence[Action] = ("kill", "stop_long", "stop_short", "stop_window", "cancel", "fail")
+    weights = [70, 9, 6, 6, 9, 0]
+    if point.partition(".")[0] in COMMITS:
+        weights = [58, 8, 6, 6, 8, 14]
+    return rng.choices(actions, weights)[0]
+
+
+def _visit(point: str, row: int, rng: random.Random) -> int:
+    match point.partition(".")[0]:
+        case "claim":  # 1 registers the process, 2 claims; where there is a unit, 3 and 4 lock it
+            return 2 if row == 0 else rng.choice((1, 2, 2, 2, 3))
+        case "loop":  # the first beat is at the opening of the ledger
+            return rng.choice((2, 3, 4))
+        case _:
+            return 1
+
+
+def _prelude(point: str, kind: Kind, rng: random.Random) -> str:
+    if kind == "sweep":
+        return "check2.after"
+    leads = ("permit.after_commit", "headers.after_write", "body.after_write", "answer.headers")
+    if point == "takeover.after":
+        return rng.choice(("hook.before_permit", *leads))
+    recovery = point.startswith(("look.", "verdict.")) and point != "look.between_pages"
+    return rng.choice(leads) if recovery and rng.random() < 0.5 else ""  # noqa: PLR2004 - half of them
+
+
+def _faults(point: str, kind: Kind, rng: random.Random) -> tuple[str, Rules]:
+    groups = _groups(point, kind)
+    name = rng.choice(sorted(groups))
+    service, operation, look = OPERATION[kind]
+    rules = tuple({"service": service, "operation": operation, **_ALWAYS, **rule} for rule in groups[name])
+    if look and rng.random() < 0.15:  # noqa: PLR2004 - now and then the look fails as well
+        rules += ({"kind": "status", "status": 503, "service": service, "operation": look, **_ALWAYS},)
+        name += "+look_503"
+    return name, rules
+
+
+def _groups(point: str, kind: Kind) -> dict[str, Rules]:
+    """The faults that lead to the point, or may be met on the way there."""
+    torn = {key: _FOUND[key] for key in _FOUND if (key == "mid_stream") <= (kind in _STREAMS)}
+    if kind in _STREAMS:
+        torn.pop("mid_body")
+    refused = _ABSENT | _ABSENT_ANSWERED
+    leads = {
+        "sweep.before_look": _CALM,
+        "giveup.before_close": torn | _ABSENT,
+        "giveup.after_close": torn | _ABSENT,
+        "renew.before_commit": _SLOW,
+        "renew.after_commit": _SLOW,
+        "loop.blocked": _SLOW,
+        "look.between_pages": torn | _FOUND_ANSWERED,
+        "resend.before_permit": refused,
+    }
+    if point in leads:
+        return leads[point]
+    if point.startswith(("look.", "verdict.")):
+        return torn | _FOUND_ANSWERED | refused | _LATE
+    if point in _ANSWERED:
+        return _CALM | _POLITE | (refused if kind != "chat" else {})
+    return _CALM | _POLITE | torn | _ABSENT | (_FOUND_ANSWERED | refused | _LATE if kind != "chat" else {})

@@ -1,0 +1,94 @@
+"""What the cases of one lane share: a sandbox of their own, so that faults strike nobody else."""
+
+import asyncio
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from benchmarks.chaos.runner import KEY, SCRATCH
+from benchmarks.chaos.work import Work, word_document
+from plait.sandbox.process import SandboxProcess, start_sandbox
+from plait.sandbox.settings import OfficePlaneSettings
+from plait.sandbox.store import EffectRow
+
+FRESH: Final = 100
+"""Cases after which the lane takes a new sandbox: its lists would grow for ever."""
+
+
+@dataclass(slots=True)
+class Lane:
+    """One sandbox and the way to its control routes. An async context manager."""
+
+    folder: Path
+    seed: int
+    starting: asyncio.Semaphore
+    """How many sandboxes may start at once: each import is seconds of one core."""
+    _box: SandboxProcess | None = None
+    _served: int = 0
+    _http: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(timeout=15.0, trust_env=False))
+
+    @property
+    def url(self) -> str:
+        """The sandbox's address."""
+        assert self._box is not None  # noqa: S101 - for mypy: `renew` came first
+        return self._box.url
+
+    async def renew(self) -> None:
+        """A new sandbox, if this one has served enough."""
+        if self._box is not None and self._served < FRESH:
+            self._served += 1
+            return
+        await self._end()
+        self.folder.mkdir(parents=True)
+        async with self.starting:
+            self._box = await asyncio.to_thread(
+                start_sandbox,
+                state=self.folder / "sandbox.db",
+                seed=self.seed,
+                officeplane=OfficePlaneSettings(ingest_seconds=0.0),
+                timeout=120.0,
+            )
+        self._served = 1
+
+    async def aclose(self) -> None:
+        """End the sandbox."""
+        await self._end()
+        await self._http.aclose()
+
+    async def _end(self) -> None:
+        if self._box is not None:
+            await asyncio.to_thread(self._box.stop)
+            self._box = None
+        await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
+
+    async def set_faults(self, rules: tuple[dict[str, Any], ...]) -> None:
+        """These rules and no others, counted from now."""
+        (await self._http.delete(f"{self.url}/_sandbox/faults")).raise_for_status()
+        if rules:
+            given = [{key: value for key, value in rule.items() if value is not None} for rule in rules]
+            (await self._http.post(f"{self.url}/_sandbox/faults", json=given)).raise_for_status()
+
+    async def prepare(self, work: Work) -> Work:
+        """The document or the conversation that the case acts on."""
+        if work.kind == "execute":
+            files = {"file": ("base.docx", word_document(f"base of {work.token}"))}
+            answer = await self._http.post(f"{self.url}/officeplane/api/documents/upload", files=files)
+            return Work(kind=work.kind, token=work.token, document_id=answer.raise_for_status().json()["id"])
+        if work.kind == "messages":
+            answer = await self._http.post(
+                f"{self.url}/planck/api/v1/workspaces/{SCRATCH}/conversations",
+                headers={"X-API-Key": KEY},
+                json={"name": f"base of {work.token}"},
+            )
+            return Work(
+                kind=work.kind, token=work.token, conversation_id=answer.raise_for_status().json()["id"]
+            )
+        return work
+
+    async def accepted(self, operation: str) -> list[EffectRow]:
+        """What the sandbox accepted of one operation, ever."""
+        answer = await self._http.get(f"{self.url}/_sandbox/effects", params={"operation": operation})
+        return [EffectRow.model_validate(row) for row in answer.raise_for_status().json()["effects"]]

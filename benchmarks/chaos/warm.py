@@ -1,0 +1,13 @@
+"""Everything a runner imports, some of it only at first use: loaded once, before the forks."""
+
+import anyio._backends._asyncio
+import anyio.streams.tls
+import anyio.to_thread
+import psycopg
+import sniffio
+import sqlalchemy.dialects.postgresql.psycopg
+import sqlalchemy.dialects.sqlite.pysqlite
+
+from benchmarks.chaos import runner
+
+__all__ = ["anyio", "psycopg", "runner", "sniffio", "sqlalchemy"]

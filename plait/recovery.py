@@ -1,0 +1,132 @@
+"""From a row of the ledger back to its vendor: which client, which recipe.
+
+Vendor packages restore their own recipes (`recovery.restore`); this module only knows which package
+serves which system, and what its client is opened with.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from types import TracebackType
+from typing import Any, Final, Self, TypeAlias
+
+from plait.http import Transport
+from plait.ledger import CannotLook, Recorded
+from plait.ledger.recipe import AnyRecipe
+from plait.vendors.officeplane import recovery as officeplane
+from plait.vendors.officeplane.client import OfficePlaneClient
+from plait.vendors.planck import recovery as planck
+from plait.vendors.planck.client import PlanckClient
+
+Opener: TypeAlias = Callable[[], AbstractAsyncContextManager[Any]]
+"""Makes an unopened client of one system."""
+
+VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "officeplane": ("PLAIT_OFFICEPLANE_URL",),
+    "planck": ("PLAIT_PLANCK_URL", "PLAIT_PLANCK_API_KEY"),
+}
+"""What each client is opened with; the first is its address."""
+
+OWN: Final = "plait"
+"""The system of effects that reach no vendor, such as a run's decisions."""
+
+_RESTORE: Final[Mapping[str, Callable[[Any, Recorded], AnyRecipe | None]]] = {
+    "officeplane": officeplane.restore,
+    "planck": planck.restore,
+}
+
+
+class Recovery:
+    """Clients by system, opened at first use and closed together: `async with Recovery(openers) as found`.
+
+    Give `restore` to `plait.ledger.sweep`.
+    """
+
+    def __init__(self, openers: Mapping[str, Opener]) -> None:
+        self._openers = openers
+        self._clients: dict[str, Any] = {}
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._stack.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, trace)
+
+    async def restore(self, recorded: Recorded) -> AnyRecipe:
+        """The recipe of a recorded effect. Raises `CannotLook` where no client here reaches its account."""
+        client = await self._client(recorded.system)
+        if client.base_url != recorded.account:
+            raise CannotLook(
+                f"it was sent to {recorded.account}, and the client here reaches {client.base_url}; "
+                f"look with that address ({_variables(recorded.system)})"
+            )
+        return _restored(client, recorded)
+
+    async def _client(self, system: str) -> Any:
+        if system not in self._clients:
+            if system not in self._openers:
+                raise CannotLook(_no_client(system))
+            # Set before the await, so that two looks at once open one client.
+            self._clients[system] = client = self._openers[system]()
+            await self._stack.enter_async_context(client)
+        return self._clients[system]
+
+
+def openers_from(environment: Mapping[str, str]) -> dict[str, Opener]:
+    """Openers of the systems whose variables are all set.
+
+    Raises `ConfigurationError` when one is opened whose address cannot be used.
+    """
+    openers: dict[str, Opener] = {}
+    if url := environment.get("PLAIT_OFFICEPLANE_URL"):
+        openers["officeplane"] = lambda: OfficePlaneClient(Transport(system="officeplane", base_url=url))
+    address, key = (environment.get(name) for name in VARIABLES["planck"])
+    if address and key:
+        headers = {"X-API-Key": key}
+        openers["planck"] = lambda: PlanckClient(
+            Transport(system="planck", base_url=address, headers=headers)
+        )
+    return openers
+
+
+def unopened(recorded: Recorded) -> AnyRecipe:
+    """The recipe of a recorded effect for what needs no vendor: its result's model and vendor id.
+
+    Raises `CannotLook` for a system or an operation that this version does not know.
+    """
+    clients: Mapping[str, Callable[[Transport], Any]] = {
+        "officeplane": OfficePlaneClient,
+        "planck": PlanckClient,
+    }
+    if recorded.system not in clients:
+        raise CannotLook(_no_client(recorded.system))
+    transport = Transport(system=recorded.system, base_url=recorded.account)
+    return _restored(clients[recorded.system](transport), recorded)
+
+
+def _restored(client: Any, recorded: Recorded) -> AnyRecipe:
+    try:
+        recipe = _RESTORE[recorded.system](client, recorded)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CannotLook(
+            f"its recorded inputs cannot be read ({type(error).__name__}); another version wrote them, or "
+            "retention dropped them"
+        ) from error
+    if recipe is None:
+        raise CannotLook(f"this version of Plait knows no operation {recorded.system}.{recorded.operation}")
+    return recipe
+
+
+def _no_client(system: str) -> str:
+    if system == OWN:
+        return "nothing outside of the ledger happens, and its own run settles it"
+    if system not in VARIABLES:
+        return f"this version of Plait knows no system {system!r}"
+    return f"there is no client of {system} here: {_variables(system)}"
+
+
+def _variables(system: str) -> str:
+    return f"set {' and '.join(VARIABLES[system])}, or give the flow its block"
