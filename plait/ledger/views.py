@@ -11,7 +11,8 @@ from plait.ledger.store.rows import ATTEMPT, EFFECT, PROCESS, AnyRow
 from plait.ledger.tables import AttemptOutcome, State
 
 _OPEN: Final = cast("ColumnElement[bool]", text("effect.state IN ('intended','sent','unknown')"))
-"""Spelled as the partial index `effect_open` is, or SQLite does not use it."""
+_REJECTED: Final = cast("ColumnElement[bool]", text("effect.state = 'rejected'"))
+"""Spelled as the partial indexes are, or SQLite does not use them."""
 
 Which = Literal["open", "unknown", "incident", "done", "rejected", "all"]
 
@@ -97,10 +98,22 @@ def count_unclear(connection: Connection, now: float) -> int:
 
 
 def count_effects(connection: Connection) -> Counts:
-    """One line for a page or a metric."""
-    by_state = connection.execute(select(EFFECT.c.state, func.count()).group_by(EFFECT.c.state))
-    incidents = connection.execute(select(func.count()).where(EFFECT.c.incident.is_not(None))).scalar_one()
-    return Counts(by_state={row[0]: row[1] for row in by_state}, incidents=incidents)
+    """One line for a page or a metric. The many that are done are what the others leave of all."""
+    by_state = {
+        state: counted
+        for state, counted in connection.execute(
+            select(EFFECT.c.state, func.count()).where(_OPEN).group_by(EFFECT.c.state)
+        )
+    }
+    everything, rejected, incidents = (
+        connection.execute(select(func.count()).select_from(EFFECT).where(*which)).scalar_one()
+        for which in ([], [_REJECTED], [EFFECT.c.incident.is_not(None)])
+    )
+    by_state[State.REJECTED] = rejected
+    by_state[State.DONE] = everything - sum(by_state.values())
+    return Counts(
+        by_state={state: counted for state, counted in by_state.items() if counted}, incidents=incidents
+    )
 
 
 Cursor = tuple[float, str]
@@ -169,6 +182,10 @@ def _conditions(which: Which) -> Sequence[ColumnElement[bool]]:
             return [_OPEN]
         case "incident":
             return [EFFECT.c.incident.is_not(None)]
+        case "rejected":
+            return [_REJECTED]
+        case "unknown":
+            return [_OPEN, EFFECT.c.state == State.UNKNOWN]
         case "all":
             return []
         case _:

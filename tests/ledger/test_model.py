@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from ledger_steps import make_intent
 from sqlmodel import SQLModel
 from toy_vendor import operation
@@ -93,6 +93,7 @@ class Histories(RuleBasedStateMachine):
         self.generation = [0, 0]
         self.names = 0
         self.tokens: dict[str, int] = {}
+        self.wants_more = True
 
     # ------------------------------------------------------------ the ledger
 
@@ -136,7 +137,7 @@ class Histories(RuleBasedStateMachine):
         self.dead.add(self.runners[who].holder)
         self.runners[who] = Runner(self.new_name())
 
-    @rule(who=WHO, index=WHICH, fates=st.lists(st.integers(1, 9), min_size=3, max_size=10))
+    @rule(who=WHO, index=WHICH, fates=st.lists(st.integers(1, 9), min_size=1, max_size=10))
     def stand_still(self, who: int, index: int, fates: list[int]) -> None:
         """SIGSTOP: one runner oversleeps its lease, wherever it stands; the other works meanwhile."""
         self.time_passes(LEASE)
@@ -151,10 +152,12 @@ class Histories(RuleBasedStateMachine):
             self.do(store.renew, held, me=runner.holder, lease=LEASE)
 
     @rule(index=WHICH)
-    @precondition(lambda self: max(self.generation) < 5)
+    def rerun(self, index: int) -> None:
+        """Somebody asks for a new generation, whether or not the time has come."""
+        self.ask_for_a_rerun(index * self.effects)
+
     def ask_for_a_rerun(self, index: int) -> None:
         """A new generation only after the one before is settled, with nothing of it on its way."""
-        index *= self.effects
         if any(index in runner.jobs for runner in self.runners):
             return
         before = self.intent(index).key.external_id
@@ -171,13 +174,15 @@ class Histories(RuleBasedStateMachine):
 
     # ------------------------------------------------------------ work
 
-    @rule(
-        who=WHO, index=WHICH, twice=st.booleans(), fates=st.lists(st.integers(0, 9), min_size=1, max_size=6)
-    )
+    @rule(who=WHO, index=WHICH, twice=st.booleans(), fates=st.lists(st.integers(0, 12), max_size=20))
     def work(self, who: int, index: int, *, twice: bool, fates: list[int]) -> None:
-        """The next things this runner would do for this effect."""
+        """The next things this runner would do for this effect; some of them take their time."""
         for fate in fates:
-            self.one_step(who, index, twice=twice, fate=fate)
+            if fate > 9:
+                self.time_passes(fate - 9)
+                self.renew(who)
+            else:
+                self.one_step(who, index, twice=twice, fate=fate)
 
     def one_step(self, who: int, index: int, *, twice: bool, fate: int) -> None:
         runner, index = self.runners[who], index * self.effects
@@ -214,6 +219,8 @@ class Histories(RuleBasedStateMachine):
             lease=LEASE,
             dead=frozenset(self.dead),
         )
+        if isinstance(answer, store.Settled) and self.wants_more:
+            self.ask_for_a_rerun(index)
         if isinstance(answer, store.Claim):
             assert answer.token > self.tokens.get(answer.external_id, 0)
             self.tokens[answer.external_id] = answer.token
@@ -348,7 +355,10 @@ class Histories(RuleBasedStateMachine):
             operation=self.operation,
             timing=TIMING,
         )
-        if verdict is None or isinstance(verdict, store.TooEarly) or verdict is State.REJECTED:
+        if isinstance(verdict, store.TooEarly) and verdict.at is not None:
+            self.time_passes(int(verdict.at - self.now))  # it sits the wait out, and looks again
+            self.do(store.renew, [(job.claim.external_id, job.claim.token)], me=runner.holder, lease=LEASE)
+        elif verdict is None or isinstance(verdict, store.TooEarly) or verdict is State.REJECTED:
             self.release(runner, index, job, twice=False)
         else:
             self.permit(runner, index, job, twice=False)
@@ -413,6 +423,7 @@ class Histories(RuleBasedStateMachine):
         """Everybody dies; one fresh runner settles all that can be settled, in bounded time."""
         if not hasattr(self, "runners"):
             return
+        self.wants_more = False
         self.crash(0)
         self.crash(1)
         for _ in range(12 * len(self.known())):
@@ -443,8 +454,8 @@ class Histories(RuleBasedStateMachine):
 TestHistories = Histories.TestCase
 TestHistories.settings = settings(
     derandomize=True,
-    max_examples=150,
-    stateful_step_count=30,
+    max_examples=300,
+    stateful_step_count=12,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     database=None,

@@ -9,6 +9,7 @@ from plait.ledger.database import Database
 from plait.ledger.recipe import Json
 from plait.ledger.store.rows import (
     ATTEMPT,
+    OPEN_ATTEMPT,
     UNIT,
     AnyRow,
     Claim,
@@ -143,7 +144,7 @@ def orphans(connection: Connection, me: str) -> list[tuple[str, str]]:
     """Open attempts under our name that nobody has closed yet: (external id, nonce)."""
     rows = connection.execute(
         select(ATTEMPT.c.external_id, ATTEMPT.c.nonce).where(
-            ATTEMPT.c.holder == me, ATTEMPT.c.outcome == AttemptOutcome.OPEN, ATTEMPT.c.quiet_at.is_(None)
+            ATTEMPT.c.holder == me, OPEN_ATTEMPT, ATTEMPT.c.quiet_at.is_(None)
         )
     )
     return [(row.external_id, row.nonce) for row in rows]

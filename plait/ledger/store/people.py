@@ -85,6 +85,7 @@ def compact(db: Database, connection: Connection, *, older_than: float, limit: i
             .where(EFFECT.c.state.in_([State.DONE, State.REJECTED]), EFFECT.c.external_id.not_in(waiting))
             .order_by(EFFECT.c.settled_at)
             .limit(limit)
+            .with_for_update(skip_locked=True)  # one that is being submitted again is left alone
         ).scalars()
     )
     if chosen:
@@ -94,8 +95,9 @@ def compact(db: Database, connection: Connection, *, older_than: float, limit: i
         )
         connection.execute(update(EFFECT).where(mine).values(baseline=None, compacted_at=db.now(connection)))
         connection.execute(update(EFFECT).where(mine, ~EFFECT.c.by_content).values(result=None, inputs=None))
-    known = select(ATTEMPT.c.holder).union(select(EFFECT.c.holder).where(EFFECT.c.holder.is_not(None)))
-    connection.execute(delete(PROCESS).where(PROCESS.c.ended_at < before, PROCESS.c.holder.not_in(known)))
+    attempted = select(ATTEMPT.c.n).where(ATTEMPT.c.holder == PROCESS.c.holder).exists()
+    holding = select(EFFECT.c.token).where(EFFECT.c.holder == PROCESS.c.holder).exists()
+    connection.execute(delete(PROCESS).where(PROCESS.c.ended_at < before, ~attempted, ~holding))
     return len(chosen)
 
 

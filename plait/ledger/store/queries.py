@@ -10,10 +10,10 @@ from plait.ledger.database import Database
 from plait.ledger.store.rows import (
     ATTEMPT,
     EFFECT,
+    OPEN_ATTEMPT,
     PROCESS,
     AnyRow,
 )
-from plait.ledger.tables import AttemptOutcome
 
 
 def effect_of(connection: Connection, external_id: str) -> AnyRow:
@@ -59,13 +59,13 @@ def deregister(db: Database, connection: Connection, holder: str) -> None:
     now = db.now(connection)
     connection.execute(
         update(ATTEMPT)
-        .where(
-            ATTEMPT.c.holder == holder, ATTEMPT.c.outcome == AttemptOutcome.OPEN, ATTEMPT.c.quiet_at.is_(None)
-        )
+        .where(ATTEMPT.c.holder == holder, OPEN_ATTEMPT, ATTEMPT.c.quiet_at.is_(None))
         .values(quiet_at=now, quiet_by="self")
     )
     connection.execute(update(EFFECT).where(EFFECT.c.holder == holder).values(holder=None, lease_until=None))
     connection.execute(update(PROCESS).where(PROCESS.c.holder == holder).values(ended_at=now))
     connection.execute(
-        delete(PROCESS).where(PROCESS.c.holder == holder, ~PROCESS.c.holder.in_(select(ATTEMPT.c.holder)))
+        delete(PROCESS).where(
+            PROCESS.c.holder == holder, ~select(ATTEMPT.c.n).where(ATTEMPT.c.holder == holder).exists()
+        )
     )

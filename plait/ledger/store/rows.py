@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from sqlalchemy import Connection, Row, Update, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Update, bindparam, func, select, text, update
 
 from plait.http.errors import InvalidInput
 from plait.http.operation import Operation
@@ -19,6 +19,9 @@ EFFECT = EffectRow.metadata.tables["effect"]
 ATTEMPT = AttemptRow.metadata.tables["attempt"]
 PROCESS = ProcessRow.metadata.tables["process"]
 UNIT = UnitLockRow.metadata.tables["unit_lock"]
+
+OPEN_ATTEMPT: Final = cast("ColumnElement[bool]", text("attempt.outcome = 'open'"))
+"""Spelled as the partial index `attempt_open` is, or SQLite does not use it."""
 
 AnyRow = Row[Any]
 
