@@ -20,7 +20,7 @@ from plait.http.errors import (
 from plait.http.guard import send_guard
 from plait.http.operation import Effect
 from plait.ledger import store
-from plait.ledger.errors import EffectIncident, EffectInProgress
+from plait.ledger.errors import EffectIncident, EffectInProgress, ExternalIdReused
 from plait.ledger.guard import EffectGuard, answer_of
 from plait.ledger.recipe import Absent, Found, Look, NotYetKnown, Recipe, Several, Verdict
 from plait.ledger.shield import shielded
@@ -38,8 +38,13 @@ UNIT_POLL: Final = 0.25
 FIRST_LOOK: Final = 0.2
 LONGEST_LOOK: Final = 30.0
 """Seconds between looks while the vendor cannot tell yet: doubled from the first to the longest."""
+_CONTESTED: Final = (
+    "the vendor says that this key is used (409) and shows nothing under it: not visible yet, deleted since, "
+    "or used elsewhere; it is tried again with the same key"
+)
 _GATEWAY: Final = frozenset({502, 503, 504})
 _REQUEST_TIMEOUT: Final = 408
+_CONFLICT: Final = 409
 
 
 class Superseded(Exception):
@@ -241,6 +246,8 @@ class Runner(Generic[R]):
             if await self._nothing_left():
                 return await self._send_again()
             if await self._may_repeat():
+                if self._sends > 1:
+                    await self._wait(None, str(self._trouble))
                 reach("resend.before_permit")
                 return await self._send_again()
             await self._prove_quiet()
@@ -251,6 +258,9 @@ class Runner(Generic[R]):
                     return await self._adopt(result)
                 case Several(vendor_ids=vendor_ids):
                     await self._report(vendor_ids)
+                case Absent() if await self._contested():
+                    await self._wait(None, _CONTESTED)
+                    return await self._send_again()
                 case Absent():
                     if await self._absent(looked_at):
                         return await self._send_again()
@@ -259,9 +269,17 @@ class Runner(Generic[R]):
 
     async def _send_again(self) -> R:
         trouble = self._trouble
-        if trouble is not None and (self._sends >= MAX_SENDS or self._recipe.final(trouble)):
+        hopeless = trouble is not None and (self._sends >= MAX_SENDS or self._recipe.final(trouble))
+        if trouble is not None and hopeless and not await self._contested():
             await self._give_up(trouble)
         return await self._send()
+
+    async def _contested(self) -> bool:
+        """Whether our key was refused as used: then an empty look is not absence, and sending is safe."""
+        return self._operation.effect is Effect.KEYED and any(
+            attempt.outcome == AttemptOutcome.OPEN and (attempt.answer or {}).get("status") == _CONFLICT
+            for attempt in await self._attempts()
+        )
 
     async def _nothing_left(self) -> bool:
         """Whether every attempt so far is closed without a trace: no look is needed."""
@@ -273,6 +291,8 @@ class Runner(Generic[R]):
         """Whether the same key may be sent at once: the vendor remembers it (E4) and did not refuse it."""
         if self._operation.effect is not Effect.KEYED or isinstance(self._trouble, RequestRejected):
             return False
+        if self._sends >= MAX_SENDS or (self._trouble and self._recipe.final(self._trouble)):
+            return False  # giving up says that it is not there, and only a look can tell
         life = self._operation.key_life
         if life is None:
             return True
@@ -307,8 +327,8 @@ class Runner(Generic[R]):
         context = Look(external_id=self._claim.external_id, baseline=row.baseline, taken=self._taken)
         try:
             verdict = await self._recipe.look(context)
-        except (AuthenticationFailed, PermissionDenied):
-            raise  # only a person can make the look possible again
+        except (AuthenticationFailed, PermissionDenied, ExternalIdReused):
+            raise  # only a person can make the look possible again, or the key ours
         except PlaitError as error:
             verdict = NotYetKnown(f"the look failed: {error}")
         reach("look.after")
