@@ -31,9 +31,9 @@ class Upload:
     served (placet.md §3.9)."""
 
     def __post_init__(self) -> None:
-        for name in (self.field, *(name for name, _ in self.fields)):
-            if not _FIELD.fullmatch(name):
-                raise InvalidInput(f"the form field {name!r} is not a plain name")
+        for name, value in ((self.field, ""), *self.fields):
+            if not _FIELD.fullmatch(name) or "\r" in value or "\n" in value:
+                raise InvalidInput(f"the form field {name!r} is not a plain name with a value of one line")
         if not _MEDIA_TYPE.fullmatch(self.media_type):
             raise InvalidInput(f"{self.media_type!r} is not a media type such as application/pdf")
         if not self.filename.strip() or not self.filename.isprintable():
