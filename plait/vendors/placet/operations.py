@@ -51,8 +51,8 @@ UPDATE_STREAM: Final = Operation(
     landing=20.0,
     deadline=20.0,
     recovery=(
-        "Nothing newer is sent until the lost text is seen at the server or can land no more; then the newest "
-        "text of the draft is sent, so an older one never replaces it."
+        "Nothing newer is sent until the lost text is seen at the server or can land no more; then the "
+        "newest text of the draft is sent, so an older one never replaces it."
     ),
 )
 
