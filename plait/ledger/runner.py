@@ -246,8 +246,6 @@ class Runner(Generic[R]):
             if await self._nothing_left():
                 return await self._send_again()
             if await self._may_repeat():
-                if self._sends > 1:
-                    await self._wait(None, str(self._trouble))
                 reach("resend.before_permit")
                 return await self._send_again()
             await self._prove_quiet()
@@ -258,9 +256,6 @@ class Runner(Generic[R]):
                     return await self._adopt(result)
                 case Several(vendor_ids=vendor_ids):
                     await self._report(vendor_ids)
-                case Absent() if await self._contested():
-                    await self._wait(None, _CONTESTED)
-                    return await self._send_again()
                 case Absent():
                     if await self._absent(looked_at):
                         return await self._send_again()
@@ -272,6 +267,8 @@ class Runner(Generic[R]):
         hopeless = trouble is not None and (self._sends >= MAX_SENDS or self._recipe.final(trouble))
         if trouble is not None and hopeless and not await self._contested():
             await self._give_up(trouble)
+        if self._sends > 1 and self._operation.effect is Effect.KEYED and not isinstance(trouble, Conflict):
+            await self._wait(None, str(trouble))  # the first repeat is at once, the next ones back off
         return await self._send()
 
     async def _contested(self) -> bool:
@@ -376,6 +373,9 @@ class Runner(Generic[R]):
 
     async def _absent(self, looked_at: float) -> bool:
         """Write the verdict; True when another send is allowed."""
+        if await self._contested():
+            await self._wait(None, _CONTESTED)
+            return True
         verdict = await self._database.write(
             lambda connection: store.absent(
                 self._database,
