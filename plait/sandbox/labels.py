@@ -68,7 +68,21 @@ def _officeplane(behaviour: str, certainty: Source, section: str) -> Behaviour:
     )
 
 
+def _pletor(behaviour: str, certainty: Source, section: str) -> Behaviour:
+    return Behaviour(
+        service="pletor", behaviour=behaviour, certainty=certainty, reference=f"pletor.md §{section}"
+    )
+
+
 BEHAVIOURS: Final = (
+    _pletor("a used external_id is a 409, also of a run that failed; uploads apart", Source.DOC, "6.1"),
+    _pletor("what fails validation claims no key", Source.DOC, "6.1"),
+    _pletor("agent and app runs share a key space; validation comes before the key", Source.ASSUMED, "6.1"),
+    _pletor("the three rate headers on every answer, with epoch seconds", Source.ASSUMED, "2.3"),
+    _pletor("2000, 600 and 600 requests a minute", Source.DOC, "2.3"),
+    _pletor("pictures and texts are made by rules from the inputs, without a model", Source.ASSUMED, "3.1"),
+    _pletor("shape of reviews and decisions; a rejected picture fails the run", Source.ASSUMED, "3.1"),
+    _pletor("a download is a 302 to a signed address that refuses credentials", Source.ASSUMED, "7"),
     _officeplane("a malformed id is a text 500 without x-request-id", Source.RAN, "2.3"),
     _officeplane("validation errors are 422 with a list in `detail`", Source.RAN, "2.3"),
     _officeplane("a trailing slash gives 307 to the bare path; HEAD gives 405", Source.RAN, "2.1"),

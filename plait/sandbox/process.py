@@ -13,6 +13,7 @@ from typing import Final, Self
 from plait.http.errors import ConfigurationError
 from plait.sandbox.fault_rules import FaultRule
 from plait.sandbox.planck_settings import PlanckSettings
+from plait.sandbox.pletor_settings import PletorSettings
 from plait.sandbox.settings import OfficePlaneSettings, SandboxSettings
 
 _POLL: Final = 0.02
@@ -59,6 +60,7 @@ def start_sandbox(
     faults: Sequence[FaultRule] = (),
     officeplane: OfficePlaneSettings | None = None,
     planck: PlanckSettings | None = None,
+    pletor: PletorSettings | None = None,
     timeout: float = 30.0,
 ) -> SandboxProcess:
     """Start a sandbox on loopback and return once it accepts requests.
@@ -78,6 +80,7 @@ def start_sandbox(
             faults=tuple(faults),
             officeplane=officeplane or OfficePlaneSettings(),
             planck=planck or PlanckSettings(),
+            pletor=pletor or PletorSettings(),
         )
         settings_file = Path(folder) / "settings.json"
         settings_file.write_text(settings.model_dump_json(), encoding="utf-8")

@@ -18,6 +18,8 @@ from plait.sandbox.faults import FaultPlane
 from plait.sandbox.officeplane import create_officeplane
 from plait.sandbox.officeplane_documents import DocumentLibrary
 from plait.sandbox.planck import create_planck
+from plait.sandbox.pletor import create_pletor
+from plait.sandbox.pletor_assets import STORAGE, create_storage
 from plait.sandbox.settings import SandboxSettings
 from plait.sandbox.store import Store
 from plait.sandbox.wire import WiredProtocol
@@ -47,11 +49,15 @@ class Sandbox:
         self._app.mount("/officeplane", create_officeplane(context))
         self._planck = create_planck(context)
         self._app.mount("/planck/api/v1", self._planck)
+        self._pletor = create_pletor(context)
+        self._app.mount("/pletor/api/public/v1", self._pletor)
+        self._app.mount(STORAGE, create_storage(context))
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
         await self._store.open()
         await asyncio.to_thread(_prepare_files, self._settings.files)
+        await self._pletor.prepare()
         try:
             yield
         finally:
@@ -127,6 +133,7 @@ class _Server(uvicorn.Server):
             f"Plait sandbox (stand-ins, no language model)\n"
             f"  OfficePlane  {self._url}/officeplane\n"
             f"  Planck AI    {self._url}/planck/api/v1\n"
+            f"  Pletor       {self._url}/pletor/api/public/v1\n"
             f"  control      {self._url}/_sandbox/",
             flush=True,
         )

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from plait.sandbox.fault_rules import FaultRule
 from plait.sandbox.planck_settings import PlanckSettings
+from plait.sandbox.pletor_settings import PletorSettings
 
 
 class OfficePlaneSettings(BaseModel):
@@ -45,6 +46,7 @@ class SandboxSettings(BaseModel):
     """Rules in force from the first request on."""
     officeplane: OfficePlaneSettings = OfficePlaneSettings()
     planck: PlanckSettings = PlanckSettings()
+    pletor: PletorSettings = PletorSettings()
 
     @property
     def files(self) -> Path:

@@ -245,8 +245,7 @@ class PletorClient:
         return await self.list_app_runs(external_id=_key(external_id))
 
     async def get_app_run(self, run_id: str) -> Run:
-        """An app run as it stands. One that waits for a person does so in Pletor's interface: no call
-        resolves it (pletor.md §3)."""
+        """An app run as it stands; a person's review of it happens in Pletor's own interface only."""
         return (await self._transport.call(operations.GET_APP_RUN, path={"run_id": run_id})).read(Run)
 
     async def cancel_app_run(self, run_id: str) -> Run:
