@@ -7,7 +7,7 @@ are not enforced: the value is read as what was asked for, and what does not fit
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -255,7 +255,7 @@ def _kind(value: Json) -> str:
     return names.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)
 
 
-_READERS: Final[dict[str, Any]] = {
+_READERS: Final[Mapping[str, Callable[[Any, Mapping[str, Json], dict[str, Any]], ReviewAnswer]]] = {
     "approval": _approval,
     "selection": _selection,
     "form": _form,
