@@ -6,7 +6,6 @@ for download, and the policy forbids inline code.
 """
 
 import asyncio
-from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +28,7 @@ from plait.sandbox.placet_store import (
     StoredChannel,
     StoredFile,
     StoredMessage,
+    count_messages,
     files_of,
     find_messages,
     moment,
@@ -48,7 +48,7 @@ POLICY: Final = (
     "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
 _LISTED: Final = 200
-_ASSETS: Final = {"page.css": "text/css", "page.js": "text/javascript"}
+_ASSETS: Final = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _TITLE_LENGTH: Final = 120
 
 
@@ -101,25 +101,26 @@ class Reviewer:
         return _guarded(FileResponse(PAGE / name, media_type=_ASSETS[name]))
 
     async def _inbox(self, request: Request) -> Response:
-        """What waits, what was answered, and the other messages: newest first."""
+        """What waits, most urgent first; what was answered and the other messages, newest first."""
         _check_host(request)
 
         def work(transaction: Transaction) -> dict[str, Any]:
             channels = transaction.list(StoredChannel)
             names = {channel.id: channel.name for channel in channels}
-            waiting = find_messages(transaction, PENDING)
+            urgent = "json_extract(data, '$.review.expires_at'), seq"
+            waiting = find_messages(transaction, PENDING, order=urgent, limit=_LISTED)
             reviewed = "json_extract(data, '$.review') IS NOT NULL"
             closed = find_messages(transaction, f"{reviewed} AND NOT {PENDING}", limit=_LISTED)
             others = find_messages(transaction, f"NOT {reviewed}", limit=_LISTED)
-            counts = Counter(message.parent for message in waiting)
+            counts = count_messages(transaction, PENDING)
             return {
                 "now": moment(self._context.now()),
                 "channels": [
-                    {"id": channel.id, "name": channel.name, "waiting": counts[channel.id]}
+                    {"id": channel.id, "name": channel.name, "waiting": counts.get(channel.id, 0)}
                     for channel in channels
                 ],
-                "total": len(waiting),
-                "waiting": [_summary(transaction, message, names) for message in waiting[:_LISTED]],
+                "total": sum(counts.values()),
+                "waiting": [_summary(transaction, message, names) for message in waiting],
                 "answered": [_summary(transaction, message, names) for message in closed],
                 "messages": [_summary(transaction, message, names) for message in others],
             }

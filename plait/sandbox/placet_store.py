@@ -114,14 +114,28 @@ def moment(value: datetime | None) -> str | None:
 
 
 def find_messages(
-    transaction: Transaction, where: str, arguments: Iterable[Any] = (), *, limit: int = -1
+    transaction: Transaction,
+    where: str,
+    arguments: Iterable[Any] = (),
+    *,
+    order: str = "seq DESC",
+    limit: int = -1,
 ) -> list[StoredMessage]:
-    """Visible messages, newest first. `where` is SQL of our own over the row and its JSON."""
+    """Visible messages, newest first. `where` and `order` are SQL of our own over the row and its JSON."""
     rows = transaction.connection.execute(
-        f"SELECT data FROM entity WHERE kind = ? AND visible_at <= ? AND ({where}) ORDER BY seq DESC LIMIT ?",  # noqa: S608 - conditions are literals of the stand-in
+        f"SELECT data FROM entity WHERE kind = ? AND visible_at <= ? AND ({where}) ORDER BY {order} LIMIT ?",  # noqa: S608 - conditions are literals of the stand-in
         (StoredMessage.kind, time.time(), *arguments, limit),
     )
     return [StoredMessage.model_validate_json(row[0]) for row in rows]
+
+
+def count_messages(transaction: Transaction, where: str) -> dict[str, int]:
+    """How many messages of each channel fit `where`."""
+    rows = transaction.connection.execute(
+        f"SELECT parent, count(*) FROM entity WHERE kind = ? AND ({where}) GROUP BY parent",  # noqa: S608 - as above
+        (StoredMessage.kind,),
+    )
+    return dict(rows.fetchall())
 
 
 PENDING: Final = "json_extract(data, '$.review.status') = 'pending'"

@@ -116,7 +116,7 @@ function drawList() {
   if (focused) document.querySelector(`#list a[href="${CSS.escape(focused)}"]`)?.focus();
   const more = state.view === "waiting" && state.inbox.total > state.inbox.waiting.length;
   $("nothing").hidden = found.length > 0 && !more;
-  $("nothing").textContent = more ? `The newest ${state.inbox.waiting.length} of ${state.inbox.total} are shown.` : NOTHING[state.view];
+  $("nothing").textContent = more ? `The ${state.inbox.waiting.length} most urgent of ${state.inbox.total} are shown.` : NOTHING[state.view];
   for (const tab of document.querySelectorAll("[data-view]")) {
     tab.setAttribute("aria-pressed", String(tab.dataset.view === state.view));
   }
@@ -195,6 +195,8 @@ function drawMessage(message) {
   const template = document.createElement("template");
   template.innerHTML = message.html;
   prose.append(template.content);
+  const first = prose.firstElementChild;
+  if (first && first.textContent.length <= 120 && /^(P|H\d)$/.test(first.tagName)) first.classList.add("lead");
   const shown = make("article", { class: "card" }, make("h2", { class: "skip" }, message.title), facts, prose, drawPictures(message), drawFiles(message));
   const parts = [backLink(), shown];
   if (pending) parts.push(drawForm(message));
@@ -214,7 +216,9 @@ function badge(message) {
 }
 
 function drawPictures(message) {
-  const pictures = message.files.filter((file) => file.picture);
+  const offered = message.status === "pending" && message.type === "selection"
+    ? (message.review.payload?.items || []).map((item) => pictureFor(item, message.files)) : [];
+  const pictures = message.files.filter((file) => file.picture && !offered.includes(file));
   if (!pictures.length) return null;
   return make("ul", { class: pictures.length === 1 ? "pictures one" : "pictures" }, ...pictures.map((file) =>
     make("li", {}, make("figure", {},
@@ -398,9 +402,11 @@ const FORMS = {
         else if (at >= 0) clicked.splice(at, 1);
       });
       const picture = pictures[number];
-      set.append(make("label", { class: "choice" }, input,
+      const choice = make("label", { class: "choice" }, input,
         make("span", { class: "words" }, make("strong", {}, item.label || item.id), item.description ? make("span", {}, item.description) : null),
-        picture ? make("img", { src: `reviewer/files/${picture.id}`, alt: picture.name }) : null));
+        picture ? make("img", { src: `reviewer/files/${picture.id}`, alt: picture.name }) : null);
+      set.append(picture ? make("div", { class: "offered" }, choice,
+        make("button", { type: "button", class: "enlarge", onclick: () => enlarge(picture) }, `Enlarge ${item.label || picture.name}`)) : choice);
     });
     form.append(set, problem, make("div", { class: "actions" }, make("button", { class: "press primary" }, payload.submitLabel || "Submit")));
     form.addEventListener("submit", (event) => {
