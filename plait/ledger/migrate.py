@@ -1,5 +1,6 @@
 """Bringing a ledger's schema up to date, once, whoever comes first."""
 
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,8 @@ from plait.ledger.database import Database
 HEAD: Final = "0001"
 """The newest revision; a test holds it against the migration folder."""
 _LOCK: Final = 0x504C414954
+_ONE_AT_A_TIME: Final = threading.Lock()
+"""alembic's context is one for the whole process: two threads would write into each other's database."""
 
 
 def upgrade(database: Database, revision: str = "head") -> None:
@@ -42,7 +45,5 @@ def _run(database: Database, connection: Connection, revision: str, *, down: boo
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
-    if down:
-        command.downgrade(config, revision)
-    else:
-        command.upgrade(config, revision)
+    with _ONE_AT_A_TIME:
+        (command.downgrade if down else command.upgrade)(config, revision)

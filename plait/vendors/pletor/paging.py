@@ -19,10 +19,14 @@ ItemT = TypeVar("ItemT", bound=Received)
 async def every(
     transport: Transport, operation: Operation, kind: type[ItemT], query: Mapping[str, Any]
 ) -> AsyncIterator[ItemT]:
-    """Each item of a list once. Ends where a page brings nothing new: then the server ignores the cursor.
+    """Each item of a list once.
+
+    The end is an empty page, or one that brings nothing new: a server that ignores the cursor has then
+    shown everything, unless its page looks cut. A server that does not say `has_more` is asked on.
 
     Raises:
-        MalformedResponse: a page is neither an array nor wrapped in `data`, `items` or `results`.
+        MalformedResponse: a page is neither an array nor wrapped in `data`, `items` or `results`, or the
+            server repeats a page that cannot be everything: half a list is never given.
     """
     seen: set[str] = set()
     cursor: str | None = None
@@ -32,7 +36,9 @@ async def every(
         fresh = {key: row for row in rows if (key := _id_of(operation, row)) not in seen}
         for row in fresh.values():
             yield _read(operation, kind, row)
-        if not fresh or not _goes_on(rows, more=more):
+        if not fresh and rows and (more or len(rows) >= LIMIT):
+            raise _malformed(operation, f"the server repeats a page; {len(seen)} entries could be read")
+        if not fresh or more is False:
             return
         seen |= fresh.keys()
         cursor = next(reversed(fresh))
@@ -50,11 +56,6 @@ def _rows(operation: Operation, body: Any) -> tuple[list[Any], bool | None]:
                 more = body.get("has_more")
                 return rows, more if isinstance(more, bool) else None
     raise _malformed(operation, f"a list was expected, not {type(body).__name__}")
-
-
-def _goes_on(rows: list[Any], *, more: bool | None) -> bool:
-    """A server that does not say may cut pages at any length, so only an empty or old page is the end."""
-    return bool(rows) if more is None else more
 
 
 def _id_of(operation: Operation, row: Any) -> str:
