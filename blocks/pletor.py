@@ -14,6 +14,7 @@ VARIABLES: Final = {
     "base_url": "PLAIT_PLETOR_URL",
     "api_key": "PLAIT_PLETOR_API_KEY",
     "token": "PLAIT_PLETOR_TOKEN",
+    "organization": "PLAIT_PLETOR_ORGANIZATION",
 }
 
 
@@ -21,7 +22,7 @@ class PletorCredentials(CredentialsBlock):
     """A Pletor API key, or a bearer JWT in its place (pletor.md §2.1).
 
     From the environment: `PLAIT_PLETOR_API_KEY` or `PLAIT_PLETOR_TOKEN`, and optionally
-    `PLAIT_PLETOR_URL`.
+    `PLAIT_PLETOR_URL` and `PLAIT_PLETOR_ORGANIZATION`.
 
     Example:
         ```python
@@ -52,6 +53,12 @@ class PletorCredentials(CredentialsBlock):
         default=None, title="Bearer token", description="A JWT, sent in the Authorization header."
     )
 
+    organization: str = Field(
+        default="",
+        title="Organization",
+        description="Any label of your own; needed only where one ledger serves several organizations.",
+    )
+
     @model_validator(mode="after")
     def _one_credential(self) -> Self:
         if bool(self.api_key) == bool(self.token):
@@ -73,7 +80,8 @@ class PletorCredentials(CredentialsBlock):
 
         headers = authorization(api_key=_plain(self.api_key), token=_plain(self.token))
         return PletorClient(
-            Transport(system="pletor", base_url=self.base_url, headers=headers, dialect=DIALECT)
+            Transport(system="pletor", base_url=self.base_url, headers=headers, dialect=DIALECT),
+            organization=self.organization,
         )
 
 

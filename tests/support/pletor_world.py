@@ -34,8 +34,8 @@ class World:
         await self._http.aclose()
 
     def client(self, key: str = "sk-sandbox", **options: Any) -> PletorClient:
-        """A client with this key; `options` go to the transport, `send_review_keys` to the client."""
-        keys = options.pop("send_review_keys", True)
+        """A client with this key; `options` go to the transport or, where they are its own, to the client."""
+        own = {name: options.pop(name) for name in ("send_review_keys", "organization") if name in options}
         transport = Transport(
             system="pletor",
             base_url=f"{self.url}{BASE}",
@@ -44,7 +44,7 @@ class World:
             policy=options.pop("policy", None) or RetryPolicy(base=0.05, cap=0.2),
             **options,
         )
-        return PletorClient(transport, send_review_keys=keys)
+        return PletorClient(transport, **own)
 
     def raw(self, key: str = "sk-sandbox") -> httpx.AsyncClient:
         """Plain HTTP: no retries, no redirects."""

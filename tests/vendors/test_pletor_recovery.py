@@ -432,6 +432,19 @@ async def test_equal_content_is_uploaded_once(world, client, ledger, picture, tm
     assert await world.count("upload_asset", first.external_id) == 1
 
 
+async def test_organizations_with_one_ledger_are_told_apart(world, effects, picture):
+    """By a label: the same file of another organization is an upload of its own."""
+    async with (
+        world.client(organization="acme") as acme,
+        world.client("sk-other", organization="other") as other,
+    ):
+        first = await effects.perform(UploadAsset(acme, picture))
+        second = await effects.perform(UploadAsset(other, picture))
+        assert (await other.get_asset(second.id)).id != first.id
+        with pytest.raises(NotFound):
+            await other.get_asset(first.id)
+
+
 async def test_a_deleted_asset_keeps_its_key(world, client, tmp_path, picture, hasty):
     """Another ledger: 409 and nothing to find is unknown; the next generation uploads it anew (§6.6)."""
     async with Ledger.open(tmp_path / "first.db", timing=QUICKLY) as ledger:

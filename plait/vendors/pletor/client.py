@@ -58,16 +58,26 @@ class PletorClient:
             and `DIALECT`; closed with the client.
         send_review_keys: whether a review decision carries an `external_id`. The page allows one on every
             POST; a server with a strict body may refuse it (pletor.md §6.4).
+        organization: a label that tells apart organizations with one address and one ledger; what was
+            done for one is then never taken for the other's.
     """
 
-    def __init__(self, transport: Transport, *, send_review_keys: bool = True) -> None:
+    def __init__(
+        self, transport: Transport, *, send_review_keys: bool = True, organization: str = ""
+    ) -> None:
         self._transport = transport
         self._send_review_keys = send_review_keys
+        self._organization = organization
 
     @property
     def base_url(self) -> str:
         """The API's address, without secrets."""
         return self._transport.base_url
+
+    @property
+    def account(self) -> str:
+        """Whose account at which address, without secrets."""
+        return f"{self.base_url}#{self._organization}" if self._organization else self.base_url
 
     async def __aenter__(self) -> Self:
         await self._transport.__aenter__()

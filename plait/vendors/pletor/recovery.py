@@ -152,8 +152,8 @@ class UploadAsset:
         self._sha256, self._size = await _digest(self.path)
         kind = mimetypes.guess_type(self.filename or self.path.name)[0]
         return Identity(
-            account=self.client.base_url,
-            target=f"{self.client.base_url}/assets",
+            account=self.client.account,
+            target=f"{self.client.account}/assets",
             inputs={"sha256": self._sha256, "media_type": kind},
             by_content=True,
         )
@@ -205,9 +205,9 @@ class ResolveReview:
 
     async def identity(self) -> Identity:
         """The review and the decision; two decisions on one review go one after the other."""
-        place = f"{self.client.base_url}/runs/{self.run_id}/reviews/{self.review_id}"
+        place = f"{self.client.account}/runs/{self.run_id}/reviews/{self.review_id}"
         return Identity(
-            account=self.client.base_url,
+            account=self.client.account,
             target=place,
             inputs=self.decision.body(),
             unit=f"pletor:{place}",
@@ -293,8 +293,8 @@ class ResolveReview:
 def _run_identity(client: PletorClient, what: dict[str, str], inputs: Sequence[RunInput]) -> Identity:
     check_inputs(inputs)
     return Identity(
-        account=client.base_url,
-        target=client.base_url,
+        account=client.account,
+        target=client.account,
         inputs={**what, "inputs": canonical_inputs(inputs)},
     )
 
