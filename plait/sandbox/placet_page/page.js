@@ -197,7 +197,7 @@ function drawMessage(message) {
   prose.append(template.content);
   const first = prose.firstElementChild;
   if (first && first.textContent.length <= 120 && /^(P|H\d)$/.test(first.tagName)) first.classList.add("lead");
-  const shown = make("article", { class: "card" }, make("h2", { class: "skip" }, message.title), facts, prose, drawPictures(message), drawFiles(message));
+  const shown = make("article", { class: "card" }, make("h2", { class: "unseen" }, message.title), facts, prose, drawPictures(message), drawFiles(message));
   const parts = [backLink(), shown];
   if (pending) parts.push(drawForm(message));
   else if (review) parts.push(drawAnswer(message));
