@@ -6,9 +6,11 @@ for download, and the policy forbids inline code.
 """
 
 import asyncio
+from html import unescape
 from pathlib import Path
 from typing import Any, Final
 
+import nh3
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -279,8 +281,9 @@ def _summary(transaction: Transaction, message: StoredMessage, names: dict[str, 
 
 
 def _title(message: StoredMessage) -> str:
-    lines = (line.strip().strip("#*_>` ") for line in (message.text or "").splitlines())
-    line = next(filter(None, lines), "")
+    """The first line of the text, without Markdown's marks."""
+    first = next(filter(None, map(str.strip, (message.text or "").splitlines())), "")
+    line = " ".join(unescape(nh3.clean(prose_html(first), tags=set())).split())
     if not line:
         return message.review.type.capitalize() if message.review is not None else "File"
     return line if len(line) <= _TITLE_LENGTH else f"{line[: _TITLE_LENGTH - 1]}…"
