@@ -6,7 +6,16 @@ command, so it loads no client and no database driver.
 
 from blocks.effect_ledger import EffectLedger
 from blocks.officeplane import OfficePlaneServer
+from blocks.placet import PlacetCredentials
 from blocks.planck import PlanckCredentials
+from blocks.pletor import PletorCredentials
 from blocks.resolve import resolve
 
-__all__ = ["EffectLedger", "OfficePlaneServer", "PlanckCredentials", "resolve"]
+__all__ = [
+    "EffectLedger",
+    "OfficePlaneServer",
+    "PlacetCredentials",
+    "PlanckCredentials",
+    "PletorCredentials",
+    "resolve",
+]

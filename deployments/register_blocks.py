@@ -9,10 +9,16 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from blocks import EffectLedger, OfficePlaneServer, PlanckCredentials
+from blocks import EffectLedger, OfficePlaneServer, PlacetCredentials, PlanckCredentials, PletorCredentials
 from plait.http.errors import ConfigurationError
 
-KINDS: Final[tuple[Any, ...]] = (OfficePlaneServer, PlanckCredentials, EffectLedger)
+KINDS: Final[tuple[Any, ...]] = (
+    OfficePlaneServer,
+    PlanckCredentials,
+    PlacetCredentials,
+    PletorCredentials,
+    EffectLedger,
+)
 
 
 def register(

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from plait.http.operation import Operation
 
-SYSTEMS: Final = ("officeplane", "planck")
+SYSTEMS: Final = ("officeplane", "planck", "placet", "pletor")
 
 app = typer.Typer(
     name="plait",
@@ -98,7 +98,9 @@ def stand_in_routes() -> set[tuple[str, str, str]]:
     from plait.sandbox.context import SandboxContext  # noqa: PLC0415 - the same
     from plait.sandbox.officeplane import create_officeplane  # noqa: PLC0415 - the same
     from plait.sandbox.officeplane_documents import DocumentLibrary  # noqa: PLC0415 - the same
+    from plait.sandbox.placet import create_placet  # noqa: PLC0415 - the same
     from plait.sandbox.planck import create_planck  # noqa: PLC0415 - the same
+    from plait.sandbox.pletor import create_pletor  # noqa: PLC0415 - the same
     from plait.sandbox.settings import SandboxSettings  # noqa: PLC0415 - the same
     from plait.sandbox.store import Store  # noqa: PLC0415 - the same
 
@@ -106,7 +108,12 @@ def stand_in_routes() -> set[tuple[str, str, str]]:
     store = Store(settings.state)
     library = DocumentLibrary(store, settings.files)
     context = SandboxContext(settings=settings, store=store, library=library, clock=BootClock())
-    services = {"officeplane": create_officeplane(context), "planck": create_planck(context)}
+    services = {
+        "officeplane": create_officeplane(context),
+        "planck": create_planck(context),
+        "placet": create_placet(context),
+        "pletor": create_pletor(context),
+    }
     return {
         (system, method, route.path)
         for system, service in services.items()

@@ -25,7 +25,15 @@ def _free_port() -> int:
 _HOME = Path(tempfile.mkdtemp(prefix="plait-tests-"))
 _PORT = _free_port()
 
-_OURS = ("PREFECT_", "PLAIT_OFFICEPLANE_", "PLAIT_PLANCK_", "PLAIT_LEDGER_", "PLAIT_ENV")
+_OURS = (
+    "PREFECT_",
+    "PLAIT_OFFICEPLANE_",
+    "PLAIT_PLANCK_",
+    "PLAIT_PLACET_",
+    "PLAIT_PLETOR_",
+    "PLAIT_LEDGER_",
+    "PLAIT_ENV",
+)
 for _name in [name for name in os.environ if name.startswith(_OURS)]:
     del os.environ[_name]
 os.environ |= {

@@ -26,10 +26,14 @@ class Upload:
     path: Path
     filename: str
     media_type: str
+    fields: tuple[tuple[str, str], ...] = ()
+    """Text fields, sent before the file in this order: some servers read the file first come, first
+    served (placet.md §3.9)."""
 
     def __post_init__(self) -> None:
-        if not _FIELD.fullmatch(self.field):
-            raise InvalidInput(f"the form field {self.field!r} is not a plain name")
+        for name, value in ((self.field, ""), *self.fields):
+            if not _FIELD.fullmatch(name) or "\r" in value or "\n" in value:
+                raise InvalidInput(f"the form field {name!r} is not a plain name with a value of one line")
         if not _MEDIA_TYPE.fullmatch(self.media_type):
             raise InvalidInput(f"{self.media_type!r} is not a media type such as application/pdf")
         if not self.filename.strip() or not self.filename.isprintable():
@@ -59,8 +63,12 @@ class Form:
     def head(self) -> bytes:
         """Everything before the file's first byte. The name is escaped as browsers do."""
         name = self.upload.filename.replace('"', "%22").replace("\\", "\\\\")
+        fields = "".join(
+            f'--{self.boundary}\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{value}\r\n'
+            for field, value in self.upload.fields
+        )
         return (
-            f"--{self.boundary}\r\n"
+            f"{fields}--{self.boundary}\r\n"
             f'Content-Disposition: form-data; name="{self.upload.field}"; filename="{name}"\r\n'
             f"Content-Type: {self.upload.media_type}\r\n\r\n"
         ).encode()

@@ -74,6 +74,9 @@ class Operation:
     answered, nothing more will come of it, and D counts as 0."""
     key_life: float | None = None
     """How long the vendor remembers a key of ours (`KEYED`); None: for ever."""
+    in_order: bool = False
+    """A repeat may overtake a newer request or be overtaken by it, so the transport never repeats it
+    by itself after it left (placet.md §5.1)."""
     limit_class: str = "default"
     recovery: str = ""
     """One sentence: what happens after a lost answer. Required where `effect.guarded`."""

@@ -48,6 +48,8 @@ class RateDialect:
     reset: str = "x-ratelimit-reset"
     reset_unit: Literal["seconds", "milliseconds"] = "seconds"
     """Of a small reset number; large ones are epoch seconds or milliseconds (pletor.md §2.3)."""
+    window: float | None = None
+    """Seconds of the vendor's window, where it is known: no reset lies further ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +105,14 @@ def read_rate(status: int, headers: Mapping[str, str], dialect: RateDialect) -> 
     """What the headers of an answer announce, in the units of the vendor's dialect."""
     date = headers.get("date")
     small = 0.001 if dialect.reset_unit == "milliseconds" else 1.0
+    reset = parse_wait(headers.get(dialect.reset), date, small_unit=small)
+    if reset is not None and dialect.window is not None:
+        reset = min(reset, dialect.window)
     return RateReading(
         status=status,
         limit=_count(headers.get(dialect.limit)),
         remaining=_count(headers.get(dialect.remaining)),
-        reset_in=parse_wait(headers.get(dialect.reset), date, small_unit=small),
+        reset_in=reset,
         retry_after=parse_wait(headers.get("retry-after"), date),
     )
 

@@ -212,7 +212,9 @@ class Transport:
 
     def _delay(self, op: Operation, error: PlaitError, retries: int, waited: float) -> float | None:
         """Seconds until the next request of this call, or None where there is to be none."""
-        if retries + 1 >= self._policy.attempts or not may_retry(error, guarded=op.effect.guarded):
+        if retries + 1 >= self._policy.attempts or not may_retry(
+            error, guarded=op.effect.guarded or op.in_order
+        ):
             return None
         delay = backoff(self._policy, retries, error.retry_after, self._rng)
         if waited + delay > self._policy.max_inline_wait:

@@ -9,6 +9,7 @@ from plait.failpoints import reach
 from plait.http.errors import AuthenticationFailed, PermissionDenied, PlaitError
 from plait.http.operation import Operation
 from plait.ledger import store
+from plait.ledger.errors import ExternalIdReused
 from plait.ledger.recipe import Look, NotYetKnown, Recipe, Verdict
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ R = TypeVar("R", bound=BaseModel)
 
 
 async def look_for(ledger: "Ledger", recipe: Recipe[R], external_id: str) -> Verdict[R]:
-    """One look. Raises `AuthenticationFailed` and `PermissionDenied`: only a person can help there."""
+    """One look. Raises `AuthenticationFailed`, `PermissionDenied`, `ExternalIdReused`: for a person."""
     reach("look.before")
     row = await ledger.database.read(lambda connection: store.effect_of(connection, external_id))
 
@@ -30,8 +31,8 @@ async def look_for(ledger: "Ledger", recipe: Recipe[R], external_id: str) -> Ver
 
     try:
         verdict = await recipe.look(Look(external_id=external_id, baseline=row.baseline, taken=taken))
-    except (AuthenticationFailed, PermissionDenied):
-        raise
+    except (AuthenticationFailed, PermissionDenied, ExternalIdReused):
+        raise  # only a person can make the look possible again, or the key ours
     except PlaitError as error:
         verdict = NotYetKnown(f"the look failed: {error}")
     reach("look.after")

@@ -38,8 +38,13 @@ UNIT_POLL: Final = 0.25
 FIRST_LOOK: Final = 0.2
 LONGEST_LOOK: Final = 30.0
 """Seconds between looks while the vendor cannot tell yet: doubled from the first to the longest."""
+_CONTESTED: Final = (
+    "the vendor says that this key is used (409) and shows nothing under it: not visible yet, deleted since, "
+    "or used elsewhere; it is tried again with the same key"
+)
 _GATEWAY: Final = frozenset({502, 503, 504})
 _REQUEST_TIMEOUT: Final = 408
+_CONFLICT: Final = 409
 
 
 class Superseded(Exception):
@@ -296,10 +301,20 @@ class Runner(Generic[R]):
 
     async def _send_again(self) -> R:
         trouble = self._trouble
-        if trouble is not None and (self._sends >= MAX_SENDS or self._recipe.final(trouble)):
+        hopeless = trouble is not None and (self._sends >= MAX_SENDS or self._recipe.final(trouble))
+        if trouble is not None and hopeless and not await self._contested():
             await self._give_up(trouble)
+        if self._sends > 1 and self._operation.effect is Effect.KEYED and not isinstance(trouble, Conflict):
+            await self._wait(None, str(trouble))  # the first repeat is at once, the next ones back off
         reach("resend.before_permit")
         return await self._send()
+
+    async def _contested(self) -> bool:
+        """Whether our key was refused as used: then an empty look is not absence, and sending is safe."""
+        return self._operation.effect is Effect.KEYED and any(
+            attempt.outcome == AttemptOutcome.OPEN and (attempt.answer or {}).get("status") == _CONFLICT
+            for attempt in await self._attempts()
+        )
 
     async def _nothing_left(self) -> bool:
         """Whether every attempt so far is closed without a trace: no look is needed."""
@@ -309,10 +324,12 @@ class Runner(Generic[R]):
 
     async def _may_repeat(self) -> bool:
         """Whether the same key may be sent at once: the vendor remembers it (E4) and did not refuse it."""
-        if self._looks_only or self._sends >= MAX_SENDS or self._operation.effect is not Effect.KEYED:
+        if self._looks_only or self._operation.effect is not Effect.KEYED:
             return False
         if isinstance(self._trouble, RequestRejected):
             return False
+        if self._sends >= MAX_SENDS or (self._trouble and self._recipe.final(self._trouble)):
+            return False  # giving up says that it is not there, and only a look can tell
         life = self._operation.key_life
         if life is None:
             return True
@@ -358,6 +375,9 @@ class Runner(Generic[R]):
 
     async def _absent(self, looked_at: float) -> bool:
         """Write the verdict; True when another send is allowed."""
+        if await self._contested():
+            await self._wait(None, _CONTESTED)
+            return True
         verdict = await self._database.write(
             lambda connection: store.absent(
                 self._database,

@@ -59,6 +59,12 @@ def routes() -> list[Route]:
     ]
 
 
+def _placet(behaviour: str, certainty: Source, section: str) -> Behaviour:
+    return Behaviour(
+        service="placet", behaviour=behaviour, certainty=certainty, reference=f"placet.md §{section}"
+    )
+
+
 def _officeplane(behaviour: str, certainty: Source, section: str) -> Behaviour:
     return Behaviour(
         service="officeplane",
@@ -68,7 +74,21 @@ def _officeplane(behaviour: str, certainty: Source, section: str) -> Behaviour:
     )
 
 
+def _pletor(behaviour: str, certainty: Source, section: str) -> Behaviour:
+    return Behaviour(
+        service="pletor", behaviour=behaviour, certainty=certainty, reference=f"pletor.md §{section}"
+    )
+
+
 BEHAVIOURS: Final = (
+    _pletor("a used external_id is a 409, also of a run that failed; uploads apart", Source.DOC, "6.1"),
+    _pletor("what fails validation claims no key", Source.DOC, "6.1"),
+    _pletor("agent and app runs share a key space; validation comes before the key", Source.ASSUMED, "6.1"),
+    _pletor("the three rate headers on every answer, with epoch seconds", Source.ASSUMED, "2.3"),
+    _pletor("2000, 600 and 600 requests a minute", Source.DOC, "2.3"),
+    _pletor("pictures and texts are made by rules from the inputs, without a model", Source.ASSUMED, "3.1"),
+    _pletor("shape of reviews and decisions; a rejected picture fails the run", Source.ASSUMED, "3.1"),
+    _pletor("a download is a 302 to a signed address that refuses credentials", Source.ASSUMED, "7"),
     _officeplane("a malformed id is a text 500 without x-request-id", Source.RAN, "2.3"),
     _officeplane("validation errors are 422 with a list in `detail`", Source.RAN, "2.3"),
     _officeplane("a trailing slash gives 307 to the bare path; HEAD gives 405", Source.RAN, "2.1"),
@@ -101,6 +121,21 @@ BEHAVIOURS: Final = (
         "verify looks for the expected words in the text, instead of asking a model", Source.ASSUMED, "3.8"
     ),
     _officeplane("with llm absent, plan is a 500 and verify answers with an outline", Source.RAN, "3.8"),
+    _placet(
+        "100 requests a minute for each client address and route, counted before the key", Source.RAN, "2"
+    ),
+    _placet(
+        "400 `Validation failed` never says which field; unknown fields are stripped", Source.VENDOR, "2"
+    ),
+    _placet("a call by id without `channel` sees the key's own channels only", Source.ASSUMED, "8"),
+    _placet("the same streamId or clientId gives the stored message, whatever is sent", Source.VENDOR, "3.1"),
+    _placet("unusable attachment ids are ignored, so a message may come out empty", Source.VENDOR, "3.1"),
+    _placet("expiry is at most 36 h, late, silent for a waiter, and still answerable", Source.VENDOR, "4.2"),
+    _placet("drafts silent for 5 minutes are aborted by a sweep", Source.VENDOR, "4.3"),
+    _placet("webhooks are unsigned, sent once, and refused for local hosts", Source.VENDOR, "5.2"),
+    _placet("Socket.IO events carry raw answers and webhook credentials", Source.VENDOR, "5.3"),
+    _placet("a `channelId` behind a large file is not seen", Source.RAN, "3.9"),
+    _placet("the reviewer page, which asks for no password", Source.ASSUMED, "8"),
 )
 """The stand-in's choices that a reader of an answer cannot see."""
 

@@ -12,14 +12,16 @@ from typing import Final, Self
 
 from plait.http.errors import ConfigurationError
 from plait.sandbox.fault_rules import FaultRule
+from plait.sandbox.placet_settings import PlacetSettings
 from plait.sandbox.planck_settings import PlanckSettings
+from plait.sandbox.pletor_settings import PletorSettings
 from plait.sandbox.settings import OfficePlaneSettings, SandboxSettings
 
 _POLL: Final = 0.02
 
 
 class SandboxProcess:
-    """A running sandbox. `url` has no trailing slash; append `/officeplane` or `/planck/api/v1`."""
+    """A running sandbox. `url` has no trailing slash; append a service's path, such as `/officeplane`."""
 
     def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
         self._process = process
@@ -59,6 +61,8 @@ def start_sandbox(
     faults: Sequence[FaultRule] = (),
     officeplane: OfficePlaneSettings | None = None,
     planck: PlanckSettings | None = None,
+    placet: PlacetSettings | None = None,
+    pletor: PletorSettings | None = None,
     timeout: float = 30.0,
 ) -> SandboxProcess:
     """Start a sandbox on loopback and return once it accepts requests.
@@ -78,6 +82,8 @@ def start_sandbox(
             faults=tuple(faults),
             officeplane=officeplane or OfficePlaneSettings(),
             planck=planck or PlanckSettings(),
+            placet=placet or PlacetSettings(),
+            pletor=pletor or PletorSettings(),
         )
         settings_file = Path(folder) / "settings.json"
         settings_file.write_text(settings.model_dump_json(), encoding="utf-8")

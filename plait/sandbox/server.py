@@ -8,6 +8,7 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
+from fastapi.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from plait.clock import BootClock, Clock
@@ -17,7 +18,10 @@ from plait.sandbox.control import control_router
 from plait.sandbox.faults import FaultPlane
 from plait.sandbox.officeplane import create_officeplane
 from plait.sandbox.officeplane_documents import DocumentLibrary
+from plait.sandbox.placet import create_placet
 from plait.sandbox.planck import create_planck
+from plait.sandbox.pletor import create_pletor
+from plait.sandbox.pletor_assets import STORAGE, create_storage
 from plait.sandbox.settings import SandboxSettings
 from plait.sandbox.store import Store
 from plait.sandbox.wire import WiredProtocol
@@ -47,21 +51,35 @@ class Sandbox:
         self._app.mount("/officeplane", create_officeplane(context))
         self._planck = create_planck(context)
         self._app.mount("/planck/api/v1", self._planck)
+        self._placet = create_placet(context)
+        self._app.add_api_route("/placet", _to_placet, include_in_schema=False)
+        self._app.mount("/placet", self._placet)
+        self._pletor = create_pletor(context)
+        self._app.mount("/pletor/api/public/v1", self._pletor)
+        self._app.mount(STORAGE, create_storage(context))
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
         await self._store.open()
         await asyncio.to_thread(_prepare_files, self._settings.files)
+        await self._placet.open()
+        await self._pletor.prepare()
         try:
             yield
         finally:
             await self._plane.aclose()
             await self._planck.aclose()
+            await self._placet.aclose()
             await self._store.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the start and stop of the server."""
         await self._plane(scope, receive, send)
+
+
+async def _to_placet() -> RedirectResponse:
+    """The reviewer page's links are relative to its folder."""
+    return RedirectResponse("/placet/")
 
 
 def _prepare_files(folder: Path) -> None:
@@ -96,7 +114,7 @@ async def _serve(settings: SandboxSettings) -> None:
         config = uvicorn.Config(
             create_app(settings),
             http=WiredProtocol,
-            ws="none",
+            ws="wsproto",
             loop="asyncio",
             lifespan="on",
             log_level="warning",
@@ -127,6 +145,8 @@ class _Server(uvicorn.Server):
             f"Plait sandbox (stand-ins, no language model)\n"
             f"  OfficePlane  {self._url}/officeplane\n"
             f"  Planck AI    {self._url}/planck/api/v1\n"
+            f"  Pletor       {self._url}/pletor/api/public/v1\n"
+            f"  Placet       {self._url}/placet  (this is also the reviewers' page)\n"
             f"  control      {self._url}/_sandbox/",
             flush=True,
         )

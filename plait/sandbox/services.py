@@ -6,7 +6,9 @@ from typing import Final
 
 from plait.http.operation import Operation
 from plait.vendors.officeplane.operations import OPERATIONS as OFFICEPLANE
+from plait.vendors.placet.operations import OPERATIONS as PLACET
 from plait.vendors.planck.operations import OPERATIONS as PLANCK
+from plait.vendors.pletor.operations import OPERATIONS as PLETOR
 
 _PARAMETER = re.compile(r"\\{\w+\\}")
 
@@ -23,6 +25,8 @@ class Service:
 SERVICES: Final = (
     Service("officeplane", "/officeplane", OFFICEPLANE),
     Service("planck", "/planck/api/v1", PLANCK),
+    Service("placet", "/placet", PLACET),
+    Service("pletor", "/pletor/api/public/v1", PLETOR),
 )
 
 

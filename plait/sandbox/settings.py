@@ -6,7 +6,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from plait.sandbox.fault_rules import FaultRule
+from plait.sandbox.placet_settings import PlacetSettings
 from plait.sandbox.planck_settings import PlanckSettings
+from plait.sandbox.pletor_settings import PletorSettings
 
 
 class OfficePlaneSettings(BaseModel):
@@ -45,6 +47,8 @@ class SandboxSettings(BaseModel):
     """Rules in force from the first request on."""
     officeplane: OfficePlaneSettings = OfficePlaneSettings()
     planck: PlanckSettings = PlanckSettings()
+    placet: PlacetSettings = PlacetSettings()
+    pletor: PletorSettings = PletorSettings()
 
     @property
     def files(self) -> Path:

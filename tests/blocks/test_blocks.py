@@ -5,13 +5,22 @@ from typing import Any
 import pytest
 from prefect.testing.standard_test_suites import BlockStandardTestSuite
 
-from blocks import EffectLedger, OfficePlaneServer, PlanckCredentials, resolve
+from blocks import (
+    EffectLedger,
+    OfficePlaneServer,
+    PlacetCredentials,
+    PlanckCredentials,
+    PletorCredentials,
+    resolve,
+)
 from plait.http.errors import ConfigurationError
 from plait.ledger import Ledger
 from plait.vendors.officeplane.client import OfficePlaneClient
+from plait.vendors.placet.client import PlacetClient
 from plait.vendors.planck.client import PlanckClient
+from plait.vendors.pletor.client import PletorClient
 
-KINDS = [OfficePlaneServer, PlanckCredentials, EffectLedger]
+KINDS = [OfficePlaneServer, PlanckCredentials, PlacetCredentials, PletorCredentials, EffectLedger]
 KEY = "pk_live_not_to_be_seen"
 
 
@@ -34,6 +43,8 @@ def test_slugs_never_change() -> None:
     assert [kind.get_block_type_slug() for kind in KINDS] == [
         "plait-officeplane-server",
         "plait-planck-credentials",
+        "plait-placet-credentials",
+        "plait-pletor-credentials",
         "plait-effect-ledger",
     ]
 
@@ -120,4 +131,45 @@ async def test_clients_are_unopened_until_entered(tmp_path) -> None:
 def test_the_schema_a_server_keeps_marks_secrets(kind) -> None:
     """The server is told which fields to encrypt."""
     secrets = kind.model_json_schema().get("secret_fields", [])
-    assert secrets == {"PlanckCredentials": ["api_key"], "EffectLedger": ["url"]}.get(kind.__name__, [])
+    expected = {
+        "PlanckCredentials": ["api_key"],
+        "PletorCredentials": ["api_key", "token"],
+        "PlacetCredentials": ["api_key"],
+        "EffectLedger": ["url"],
+    }
+    assert secrets == expected.get(kind.__name__, [])
+
+
+@pytest.mark.parametrize("way", ["api_key", "token"])
+async def test_pletor_takes_a_key_or_a_token(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """Either way alone opens a client, from the environment too, and is shown nowhere."""
+    monkeypatch.setenv("PLAIT_PLETOR_URL", "http://127.0.0.1:1/api")
+    monkeypatch.setenv(f"PLAIT_PLETOR_{way.upper()}", KEY)
+    credentials = PletorCredentials.from_env()
+    async with credentials.get_client() as client:
+        assert isinstance(client, PletorClient)
+        assert client.base_url == "http://127.0.0.1:1/api"
+    assert KEY not in repr(credentials) + credentials.model_dump_json() + repr(vars(client))
+
+
+@pytest.mark.parametrize("given", [{}, {"PLAIT_PLETOR_API_KEY": KEY, "PLAIT_PLETOR_TOKEN": KEY}])
+def test_pletor_takes_exactly_one_credential(monkeypatch: pytest.MonkeyPatch, given: dict[str, str]) -> None:
+    """None or both is an error that names the two variables, and no secret."""
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match="exactly one of") as caught:
+        PletorCredentials.from_env()
+    assert "PLAIT_PLETOR_API_KEY" in str(caught.value)
+    assert "PLAIT_PLETOR_TOKEN" in str(caught.value)
+    assert KEY not in repr(caught.value)
+
+
+async def test_placet_opens_a_client_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Address and key come from the environment, and the key is in nothing that is written."""
+    monkeypatch.setenv("PLAIT_PLACET_URL", "http://127.0.0.1:1/root/")
+    monkeypatch.setenv("PLAIT_PLACET_API_KEY", "hp_not_to_be_seen")
+    credentials = PlacetCredentials.from_env()
+    async with credentials.get_client() as client:
+        assert isinstance(client, PlacetClient)
+        assert client.base_url == "http://127.0.0.1:1/root"
+    assert "hp_not" not in f"{credentials!r} {credentials.model_dump_json()}"

@@ -15,6 +15,7 @@ from plait.http.errors import (
     RateLimited,
     ServerFailed,
 )
+from plait.http.operation import Effect
 from plait.http.retry import RetryBudget, backoff, may_retry, parse_wait, read_rate
 
 DATE = "Wed, 21 Oct 2026 07:28:00 GMT"
@@ -184,3 +185,15 @@ async def test_deadline_of_a_read(server, transport, make_operation):
         await transport.call(make_operation("GET", deadline=0.1))
     assert caught.value.retryable
     assert transport._network._pool.connections == []
+
+
+async def test_a_call_that_must_keep_its_order_is_sent_once(server, transport, make_operation):
+    """A repeat could arrive behind a newer request (placet.md §5.1); only a 429 is asked again."""
+    operation = make_operation("PATCH", effect=Effect.IDEMPOTENT, in_order=True)
+    server.steps = [server.answer(503), server.answer()]
+    with pytest.raises(ServerFailed):
+        await transport.call(operation, json={})
+    assert len(server.seen) == 1
+    server.steps = [server.answer(429, retry_after="1"), server.answer(200, b"{}")]
+    await transport.call(operation, json={})
+    assert len(server.seen) == 3

@@ -149,3 +149,22 @@ def _swallow(connection):
         received += len(chunk)
         end = (end + chunk)[-4:]
     return received
+
+
+async def test_text_fields_stand_before_the_file(server, transport, make_operation, tmp_path):
+    """Some servers read the file first come, first served (placet.md §3.9); the length stays exact."""
+    file = tmp_path / "f"
+    file.write_bytes(b"data")
+    upload = Upload("file", file, "f.bin", "text/plain", fields=(("channelId", "c 1"), ("more", "ü")))
+    await transport.call(make_operation("POST"), upload=upload)
+    body = server.seen[0].body
+    places = [body.index(part) for part in (b'name="channelId"\r\n\r\nc 1', b'name="more"', b'name="file"')]
+    assert places == sorted(places)
+    assert int(server.seen[0].header("content-length")) == len(body)
+
+
+@pytest.mark.parametrize("bad", [("a b", "x"), ("a", "x\r\n--y")])
+def test_a_text_field_that_would_break_the_form_is_refused(bad, tmp_path):
+    """Nothing is sent under a name or value that could end the part."""
+    with pytest.raises(InvalidInput, match="plain name"):
+        Upload("file", tmp_path / "f", "f", "text/plain", fields=(bad,))

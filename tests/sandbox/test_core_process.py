@@ -175,7 +175,9 @@ async def test_the_index_says_what_this_is(control):
     """Stand-ins, no language model, and a certainty for every route."""
     index = (await control.get("/")).json()
     assert "no language model" in index["notice"]
-    assert index["services"] == {"officeplane": "/officeplane", "planck": "/planck/api/v1"}
+    assert index["services"]["officeplane"] == "/officeplane"
+    assert index["services"]["planck"] == "/planck/api/v1"
+    assert index["services"]["pletor"] == "/pletor/api/public/v1"
     assert all(route["certainty"] in index["certainty"] for route in index["routes"])
     assert {"officeplane.upload_document", "planck.send_message"} <= {
         route["operation"] for route in index["routes"]

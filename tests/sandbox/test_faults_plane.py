@@ -359,7 +359,7 @@ async def test_every_fired_fault_is_a_line_that_allows_a_replay(control, officep
         ({"kind": "status", "status": 200}, ["'status'", "greater than or equal to 400"]),
         ({"kind": "mid_stream"}, ["exactly one of them"]),
         ({"kind": "limiter", "algorithm": "token_bucket", "limit": 1}, ["token_bucket", "rate"]),
-        ({"kind": "reset", "service": "office"}, ["'office'", "officeplane, planck"]),
+        ({"kind": "reset", "service": "office"}, ["'office'", "officeplane", "planck", "pletor"]),
         ({"kind": "reset", "service": "planck", "operation": "uplaod"}, ["'uplaod'", "send_message"]),
     ],
 )

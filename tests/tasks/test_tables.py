@@ -8,7 +8,9 @@ from prefect import Task
 from prefect.cache_policies import NO_CACHE
 
 import tasks.officeplane
+import tasks.placet
 import tasks.planck
+import tasks.pletor
 from blocks import OfficePlaneServer, PlanckCredentials
 from plait.cli import all_operations, has_client, stand_in_routes
 from plait.http.operation import Operation
@@ -17,7 +19,12 @@ from tasks._declare import System
 from tasks.officeplane_batch import read_markdown, upload_documents
 from tasks.planck_documents import wait_for_documents
 
-MODULES = {"officeplane": tasks.officeplane, "planck": tasks.planck}
+MODULES = {
+    "officeplane": tasks.officeplane,
+    "planck": tasks.planck,
+    "placet": tasks.placet,
+    "pletor": tasks.pletor,
+}
 BATCHES = (upload_documents, read_markdown, wait_for_documents)
 
 
@@ -42,7 +49,9 @@ def test_every_task_is_an_operation(system: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "found", [*declared("officeplane").values(), *declared("planck").values(), *BATCHES], ids=lambda t: t.name
+    "found",
+    [*(task for system in MODULES for task in declared(system).values()), *BATCHES],
+    ids=lambda t: t.name,
 )
 def test_no_task_is_cached_persisted_or_tagged(found: Task[..., Any]) -> None:
     """The ledger replays; Prefect's cache could hand one account another's result, and tags cost a call."""

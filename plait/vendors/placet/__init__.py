@@ -1,0 +1,1 @@
+"""Placet: a human review inbox (placet.md)."""
