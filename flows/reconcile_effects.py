@@ -14,7 +14,14 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import BaseModel, Field
 
-from blocks import EffectLedger, OfficePlaneServer, PlanckCredentials, resolve
+from blocks import (
+    EffectLedger,
+    OfficePlaneServer,
+    PlacetCredentials,
+    PlanckCredentials,
+    PletorCredentials,
+    resolve,
+)
 from plait.content.remark import escape_cell
 from plait.content.text import counted
 from plait.effects_text import span, standing
@@ -55,6 +62,8 @@ async def reconcile_effects(
     *,
     officeplane: str | OfficePlaneServer | None = None,
     planck: str | PlanckCredentials | None = None,
+    placet: str | PlacetCredentials | None = None,
+    pletor: str | PletorCredentials | None = None,
     ledger: str | EffectLedger | None = None,
     limit: Annotated[int, Field(gt=0)] = 100,
 ) -> ReconcileEffects:
@@ -65,12 +74,21 @@ async def reconcile_effects(
             without it, effects at OfficePlane are left alone.
         planck: Name of the Planck AI Credentials block. Empty: PLAIT_PLANCK_URL and PLAIT_PLANCK_API_KEY;
             without them, effects at Planck AI are left alone.
+        placet: Name of the Placet Credentials block. Empty: PLAIT_PLACET_URL and PLAIT_PLACET_API_KEY;
+            without them, effects at Placet are left alone.
+        pletor: Name of the Pletor Credentials block. Empty: PLAIT_PLETOR_API_KEY or PLAIT_PLETOR_TOKEN;
+            without them, effects at Pletor are left alone.
         ledger: Name of the Plait Effect Ledger block. Empty: PLAIT_LEDGER_URL, or ~/.plait/ledger.db.
         limit: At most so many looks, and so many sweeps.
     """
     kept = await resolve(EffectLedger, ledger)
     openers = await _openers(
-        {"officeplane": (OfficePlaneServer, officeplane), "planck": (PlanckCredentials, planck)}
+        {
+            "officeplane": (OfficePlaneServer, officeplane),
+            "planck": (PlanckCredentials, planck),
+            "placet": (PlacetCredentials, placet),
+            "pletor": (PletorCredentials, pletor),
+        }
     )
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(kept.get_client())

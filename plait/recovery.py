@@ -14,17 +14,27 @@ from plait.ledger import CannotLook, Recorded
 from plait.ledger.recipe import AnyRecipe
 from plait.vendors.officeplane import recovery as officeplane
 from plait.vendors.officeplane.client import OfficePlaneClient
+from plait.vendors.placet import recovery as placet
+from plait.vendors.placet.client import PlacetClient
 from plait.vendors.planck import recovery as planck
 from plait.vendors.planck.client import PlanckClient
+from plait.vendors.pletor import client as pletor_client
+from plait.vendors.pletor import recovery as pletor
+from plait.vendors.pletor.client import PletorClient
 
 Opener: TypeAlias = Callable[[], AbstractAsyncContextManager[Any]]
 """Makes an unopened client of one system."""
 
-VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
-    "officeplane": ("PLAIT_OFFICEPLANE_URL",),
-    "planck": ("PLAIT_PLANCK_URL", "PLAIT_PLANCK_API_KEY"),
+VARIABLES: Final[Mapping[str, str]] = {
+    "officeplane": "PLAIT_OFFICEPLANE_URL",
+    "planck": "PLAIT_PLANCK_URL and PLAIT_PLANCK_API_KEY",
+    "placet": "PLAIT_PLACET_URL and PLAIT_PLACET_API_KEY",
+    "pletor": (
+        "PLAIT_PLETOR_API_KEY or PLAIT_PLETOR_TOKEN, and PLAIT_PLETOR_URL and PLAIT_PLETOR_ORGANIZATION as "
+        "they were"
+    ),
 }
-"""What each client is opened with; the first is its address."""
+"""What each client is opened with, as people are told."""
 
 OWN: Final = "plait"
 """The system of effects that reach no vendor, such as a run's decisions."""
@@ -32,6 +42,8 @@ OWN: Final = "plait"
 _RESTORE: Final[Mapping[str, Callable[[Any, Recorded], AnyRecipe | None]]] = {
     "officeplane": officeplane.restore,
     "planck": planck.restore,
+    "placet": placet.restore,
+    "pletor": pletor.restore,
 }
 
 
@@ -58,9 +70,9 @@ class Recovery:
     async def restore(self, recorded: Recorded) -> AnyRecipe:
         """The recipe of a recorded effect. Raises `CannotLook` where no client here reaches its account."""
         client = await self._client(recorded.system)
-        if client.base_url != recorded.account:
+        if (reached := _account(client)) != recorded.account:
             raise CannotLook(
-                f"it was sent to {recorded.account}, and the client here reaches {client.base_url}; "
+                f"it was sent to {recorded.account}, and the client here reaches {reached}; "
                 f"look with that address ({_variables(recorded.system)})"
             )
         return _restored(client, recorded)
@@ -76,20 +88,18 @@ class Recovery:
 
 
 def openers_from(environment: Mapping[str, str]) -> dict[str, Opener]:
-    """Openers of the systems whose variables are all set.
+    """Openers of the systems whose variables are set.
 
-    Raises `ConfigurationError` when one is opened whose address cannot be used.
+    Raises `ConfigurationError` when one is opened whose address cannot be used, and `InvalidInput` when
+    Pletor is and both its credentials are given.
     """
-    openers: dict[str, Opener] = {}
-    if url := environment.get("PLAIT_OFFICEPLANE_URL"):
-        openers["officeplane"] = lambda: OfficePlaneClient(Transport(system="officeplane", base_url=url))
-    address, key = (environment.get(name) for name in VARIABLES["planck"])
-    if address and key:
-        headers = {"X-API-Key": key}
-        openers["planck"] = lambda: PlanckClient(
-            Transport(system="planck", base_url=address, headers=headers)
-        )
-    return openers
+    made: Mapping[str, Opener | None] = {
+        "officeplane": _officeplane(environment.get("PLAIT_OFFICEPLANE_URL")),
+        "planck": _planck(environment.get("PLAIT_PLANCK_URL"), environment.get("PLAIT_PLANCK_API_KEY")),
+        "placet": _placet(environment.get("PLAIT_PLACET_URL"), environment.get("PLAIT_PLACET_API_KEY")),
+        "pletor": _pletor(environment),
+    }
+    return {system: opener for system, opener in made.items() if opener is not None}
 
 
 def unopened(recorded: Recorded) -> AnyRecipe:
@@ -100,11 +110,52 @@ def unopened(recorded: Recorded) -> AnyRecipe:
     clients: Mapping[str, Callable[[Transport], Any]] = {
         "officeplane": OfficePlaneClient,
         "planck": PlanckClient,
+        "placet": PlacetClient,
+        "pletor": PletorClient,
     }
     if recorded.system not in clients:
         raise CannotLook(_no_client(recorded.system))
-    transport = Transport(system=recorded.system, base_url=recorded.account)
+    address, _, _ = recorded.account.partition("#")  # after it, Pletor's account names the organization
+    transport = Transport(system=recorded.system, base_url=address)
     return _restored(clients[recorded.system](transport), recorded)
+
+
+def _officeplane(url: str | None) -> Opener | None:
+    if not url:
+        return None
+    return lambda: OfficePlaneClient(Transport(system="officeplane", base_url=url))
+
+
+def _planck(url: str | None, key: str | None) -> Opener | None:
+    if not url or not key:
+        return None
+    return lambda: PlanckClient(Transport(system="planck", base_url=url, headers={"X-API-Key": key}))
+
+
+def _placet(url: str | None, key: str | None) -> Opener | None:
+    if not url or not key:
+        return None
+    return lambda: PlacetClient(Transport(system="placet", base_url=url, headers={"x-api-key": key}))
+
+
+def _pletor(environment: Mapping[str, str]) -> Opener | None:
+    key, token = environment.get("PLAIT_PLETOR_API_KEY"), environment.get("PLAIT_PLETOR_TOKEN")
+    url = environment.get("PLAIT_PLETOR_URL") or pletor_client.BASE_URL
+    if not key and not token:
+        return None
+
+    def opened() -> PletorClient:
+        headers = pletor_client.authorization(api_key=key, token=token)
+        transport = Transport(system="pletor", base_url=url, headers=headers, dialect=pletor_client.DIALECT)
+        return PletorClient(transport, organization=environment.get("PLAIT_PLETOR_ORGANIZATION", ""))
+
+    return opened
+
+
+def _account(client: Any) -> str:
+    """What its effects are recorded under: the address, and at Pletor the organization with it."""
+    account: str = client.account if isinstance(client, PletorClient) else client.base_url
+    return account
 
 
 def _restored(client: Any, recorded: Recorded) -> AnyRecipe:
@@ -129,4 +180,4 @@ def _no_client(system: str) -> str:
 
 
 def _variables(system: str) -> str:
-    return f"set {' and '.join(VARIABLES[system])}, or give the flow its block"
+    return f"set {VARIABLES[system]}, or give the flow its block"

@@ -177,10 +177,11 @@ class Reviewer:
         message_id = request.path_params["message_id"]
         message = await self._context.store.transact(lambda t: _existing(t, message_id))
         channel = await self._context.store.get(StoredChannel, message.parent)
-        upload = (await request.form(max_files=1)).get("file")
-        if not isinstance(upload, UploadFile) or channel is None:
-            refuse(400, "No file provided")
-        kept = await self._files.keep_for_person(channel.parent, channel.id, upload)
+        async with request.form(max_files=1) as form:
+            upload = form.get("file")
+            if not isinstance(upload, UploadFile) or channel is None:
+                refuse(400, "No file provided")
+            kept = await self._files.keep_for_person(channel.parent, channel.id, upload)
         return _guarded(answer({"id": kept["id"]}, 201))
 
     async def _write(self, request: Request) -> Response:

@@ -74,6 +74,8 @@ class Wire:
                 answer = await endpoint(call)
             except HTTPException as error:
                 answer = self.refuse(request, error.status_code, str(error.detail), dict(error.headers or {}))
+            finally:
+                await request.close()  # with it the files of a form
             answer.headers.update(rate)
             return answer
 

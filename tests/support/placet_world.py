@@ -1,6 +1,5 @@
-"""A Placet stand-in in a process of its own, its clients, the people who answer, and its own counts."""
+"""A Placet stand-in on loopback, its clients, the people who answer, and its own counts."""
 
-import asyncio
 import struct
 import zlib
 from collections.abc import AsyncIterator
@@ -9,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from sandbox_server import serving_sandbox
 
 from plait.clock import BootClock
 from plait.http import RetryPolicy, Transport
 from plait.sandbox.placet_settings import PlacetSettings
-from plait.sandbox.process import start_sandbox
+from plait.sandbox.settings import SandboxSettings
 from plait.vendors.placet.client import PlacetClient
 from plait.vendors.placet.models import Message, MessageContent
 
@@ -113,11 +113,10 @@ async def ask(client: PlacetClient, review: Any, text: str = "What now?", **more
 
 @asynccontextmanager
 async def serving(folder: Path, settings: PlacetSettings = QUICK) -> AsyncIterator[World]:
-    """A stand-in with these switches, for one test."""
-    process = await asyncio.to_thread(start_sandbox, state=folder / "state.db", seed=7, placet=settings)
-    world = World(process.url)
-    try:
-        yield world
-    finally:
-        await world.aclose()
-        await asyncio.to_thread(process.stop)
+    """The whole sandbox in this process, with these switches of Placet."""
+    async with serving_sandbox(SandboxSettings(state=folder / "state.db", seed=7, placet=settings)) as url:
+        world = World(url)
+        try:
+            yield world
+        finally:
+            await world.aclose()

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
+from sandbox_server import serving_sandbox
 
 from plait.http import RetryPolicy, Transport
 from plait.sandbox.pletor_settings import PletorSettings
-from plait.sandbox.server import create_app
 from plait.sandbox.settings import SandboxSettings
-from plait.sandbox.wire import WiredProtocol
 from plait.vendors.pletor.client import DIALECT, PletorClient, authorization
 from plait.vendors.pletor.models import Run, RunInput
 
@@ -92,17 +90,9 @@ async def serving(folder: Path, **switches: Any) -> AsyncIterator[World]:
     settings = SandboxSettings(
         state=folder / "state.db", pletor=PletorSettings(**({"work_seconds": QUICK} | switches))
     )
-    config = uvicorn.Config(
-        create_app(settings), http=WiredProtocol, ws="none", port=0, lifespan="on", log_level="warning"
-    )
-    server = uvicorn.Server(config)
-    running = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    world = World("http://127.0.0.1:{1}".format(*server.servers[0].sockets[0].getsockname()))
-    try:
-        yield world
-    finally:
-        await world.aclose()
-        server.should_exit = True
-        await running
+    async with serving_sandbox(settings) as url:
+        world = World(url)
+        try:
+            yield world
+        finally:
+            await world.aclose()

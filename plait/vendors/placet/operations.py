@@ -34,6 +34,7 @@ POST_MESSAGE: Final = Operation(
         "The same POST is repeated under the same streamId and clientId: the stored message comes back. "
         "A stored message that says something else is an incident."
     ),
+    cleanup="DELETE /api/v1/messages/{message_id}",
     landing=30.0,
     visibility=2.0,
 )
@@ -171,6 +172,7 @@ CREATE_CHANNEL: Final = Operation(
         "Its description carries a marker of ours: all channels are listed and the one with the marker "
         "is adopted."
     ),
+    cleanup="DELETE /api/v1/agents/{channel_id}",
 )
 
 DELETE_CHANNEL: Final = Operation(
@@ -258,6 +260,7 @@ UPLOAD_FILE: Final = Operation(
         "Its name carries a marker of ours: the channel's messages with attachments are listed, and name "
         "and size are compared."
     ),
+    cleanup="DELETE /api/v1/messages/{message_id}",
 )
 
 STORE_FILE: Final = Operation(

@@ -4,7 +4,7 @@ import asyncio
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from plait.http import sha256_of
 from plait.http.errors import (
@@ -20,10 +20,22 @@ from plait.http.errors import (
     ValidationFailed,
 )
 from plait.http.operation import Operation
-from plait.ledger.recipe import Absent, Found, Identity, Json, Look, NotYetKnown, Several, Verdict
+from plait.ledger.recipe import (
+    Absent,
+    AnyRecipe,
+    Found,
+    Identity,
+    Json,
+    Look,
+    NotYetKnown,
+    Recorded,
+    Several,
+    Verdict,
+)
 from plait.vendors.placet import operations
 from plait.vendors.placet.client import PlacetClient, plain_filename
 from plait.vendors.placet.models import Attachment, Channel, ChannelRequest, Message, MessageContent
+from plait.vendors.placet.reviews import read_request
 
 _MARKER_LENGTH: Final = 12
 _LEGIBLE: Final = re.compile(r"[A-Za-z0-9 ]{8,60}")
@@ -217,22 +229,33 @@ class _SendFile:
 
     result_type: type[Attachment] = field(default=Attachment, init=False, repr=False)
     _sha256: str | None = field(default=None, init=False, repr=False)
+    _size: int = field(default=0, init=False, repr=False)
 
     async def identity(self) -> Identity:
         """The channel, the name and the bytes. Raises `InvalidInput` when there is no file."""
         try:
             self._sha256 = await sha256_of(self.path)
+            self._size = (await asyncio.to_thread(self.path.stat)).st_size
         except OSError as error:
             raise InvalidInput(f"cannot read the file to send, {self.path}: {error.strerror}") from error
         return Identity(
             account=self.client.base_url,
             target=f"{self.client.base_url}/channels/{self.channel_id}",
-            inputs={"sha256": self._sha256, "filename": self.filename or self.path.name},
+            inputs={
+                "sha256": self._sha256,
+                "size": self._size,
+                "filename": self.filename or self.path.name,
+            },
         )
 
     async def baseline(self) -> Json:
         """Nothing: the marker tells ours from all others."""
         return None
+
+    def recall(self, inputs: Json) -> Self:
+        """Take name, digest and size from the ledger's row: able to look then, and not to send."""
+        self.filename, self._sha256, self._size = inputs["filename"], inputs["sha256"], inputs["size"]
+        return self
 
     def vendor_id(self, result: Attachment) -> str:
         """The file's id."""
@@ -255,10 +278,9 @@ class _SendFile:
         if self._sha256 is not None and await sha256_of(self.path) != self._sha256:
             raise InvalidInput(f"{self.path} changed after it was read; start again with the new content")
 
-    async def _verdict(self, listed: list[Attachment], external_id: str) -> Verdict[Attachment]:
-        size = (await asyncio.to_thread(self.path.stat)).st_size
+    def _verdict(self, listed: list[Attachment], external_id: str) -> Verdict[Attachment]:
         ours = [file for file in listed if file.filename == self.name(external_id)]
-        if len(ours) > 1 or any(file.size != size for file in ours):
+        if len(ours) > 1 or any(file.size != self._size for file in ours):
             return Several(tuple(file.id for file in ours))
         return Found(ours[0]) if ours else Absent()
 
@@ -286,7 +308,7 @@ class StoreFile(_SendFile):
             )
         except PlaitError as error:
             return _cannot_look(error)
-        return await self._verdict(listed, context.external_id)
+        return self._verdict(listed, context.external_id)
 
 
 @dataclass(slots=True)
@@ -308,7 +330,38 @@ class UploadFile(_SendFile):
             listed = [attachment async for message in messages for attachment in message.attachments]
         except PlaitError as error:
             return _cannot_look(error)
-        return await self._verdict(listed, context.external_id)
+        return self._verdict(listed, context.external_id)
+
+
+def restore(client: PlacetClient, recorded: Recorded) -> AnyRecipe | None:
+    """The recipe of a recorded effect, able to look and not to send; None for an unknown operation."""
+    channel_id = recorded.target.removeprefix(f"{recorded.account}/channels/")
+    match recorded.operation:
+        case "post_message":
+            return PostMessage(client, channel_id, _recorded_content(recorded.inputs))
+        case "create_channel":
+            return CreateChannel(client, ChannelRequest.model_validate(recorded.inputs))
+        case "store_file":
+            return StoreFile(client, channel_id, _NO_FILE).recall(recorded.inputs)
+        case "upload_file":
+            return UploadFile(client, channel_id, _NO_FILE).recall(recorded.inputs)
+    return None
+
+
+_NO_FILE: Final = Path("the-ledger-keeps-no-files")
+"""A look compares name and size, and these are in the row."""
+
+
+def _recorded_content(body: Json) -> MessageContent:
+    """What a look compares of a recorded message: the rest of it changes nothing there."""
+    said = dict(body)
+    review = said.get("review")
+    return MessageContent(
+        text=said.get("text"),
+        status=said.get("status"),
+        review=None if review is None else read_request(review["type"], review["payload"]),
+        attachment_ids=tuple(said.get("attachmentIds", ())),
+    )
 
 
 def _marker(external_id: str) -> str:

@@ -210,9 +210,11 @@ def read_request(kind: str, payload: Mapping[str, Json]) -> ReviewRequest:
         InvalidInput: another kind, or a payload that is not of its kind; nobody checked it at the server.
     """
     if kind == "freeform":
-        content = {name: value for name, value in payload.items() if name != "plugin"}
         plugin = payload.get("plugin")
-        return Freeform(content=content, plugin=plugin if isinstance(plugin, str) else None)
+        if not isinstance(plugin, str) or not plugin:
+            return Freeform(content=payload)
+        content = {name: value for name, value in payload.items() if name != "plugin"}
+        return Freeform(content=content, plugin=plugin)
     known = {name: value for name, value in payload.items() if value is not None}
     try:
         return _REQUESTS.validate_python({**known, "type": kind})

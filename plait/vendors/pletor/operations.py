@@ -23,6 +23,7 @@ _KEYED: Final = (
     "unknown and the same key is tried again. A refusal counts only once a look shows that no earlier "
     "request landed. A key is used for ever, also by a run that failed: a re-run is the next generation."
 )
+_RUN: Final = f"{_KEYED} No call removes a run; cancelling stops one that still goes on."
 
 LIST_AGENTS: Final = Operation(
     system=SYSTEM,
@@ -77,6 +78,7 @@ UPLOAD_ASSET: Final = Operation(
     send_window=600.0,
     limit_class=UPLOAD_LIMIT,
     recovery=f"{_KEYED} The key is the file's digest, so equal content is uploaded once.",
+    cleanup="DELETE /assets/{asset_id}",
 )
 
 LIST_ASSETS: Final = Operation(
@@ -133,7 +135,7 @@ CREATE_RUN: Final = Operation(
     timeouts=_CREATE,
     deadline=90.0,
     limit_class=RUN_LIMIT,
-    recovery=_KEYED,
+    recovery=_RUN,
 )
 
 LIST_RUNS: Final = Operation(
@@ -194,7 +196,7 @@ CREATE_APP_RUN: Final = Operation(
     timeouts=_CREATE,
     deadline=90.0,
     limit_class=RUN_LIMIT,
-    recovery=_KEYED,
+    recovery=_RUN,
 )
 
 LIST_APP_RUNS: Final = Operation(

@@ -9,7 +9,7 @@ import mimetypes
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from plait.http import sha256_of
 from plait.http.errors import (
@@ -24,7 +24,18 @@ from plait.http.errors import (
 )
 from plait.http.operation import Operation
 from plait.ledger.errors import ExternalIdReused
-from plait.ledger.recipe import Absent, Found, Identity, Json, Look, NotYetKnown, Several, Verdict
+from plait.ledger.recipe import (
+    Absent,
+    AnyRecipe,
+    Found,
+    Identity,
+    Json,
+    Look,
+    NotYetKnown,
+    Recorded,
+    Several,
+    Verdict,
+)
 from plait.vendors.pletor import operations
 from plait.vendors.pletor.client import PletorClient
 from plait.vendors.pletor.models import (
@@ -154,7 +165,7 @@ class UploadAsset:
         return Identity(
             account=self.client.account,
             target=f"{self.client.account}/assets",
-            inputs={"sha256": self._sha256, "media_type": kind},
+            inputs={"sha256": self._sha256, "size": self._size, "media_type": kind},
             by_content=True,
         )
 
@@ -167,6 +178,11 @@ class UploadAsset:
         if (await _digest(self.path))[0] != self._sha256:
             raise InvalidInput(f"{self.path} changed after it was read; run again with the file as it is now")
         return await self.client.upload_asset(self.path, filename=self.filename, external_id=external_id)
+
+    def recall(self, inputs: Json) -> Self:
+        """Take digest and size from the ledger's row: able to look then, and not to send."""
+        self._sha256, self._size = inputs["sha256"], inputs["size"]
+        return self
 
     async def look(self, context: Look) -> Verdict[Asset]:
         """Find the upload of exactly this key; size and digest must agree where the server tells them."""
@@ -288,6 +304,32 @@ class ResolveReview:
 
     def _resolution(self, outcome: Any, decision: str | None) -> Resolution:
         return Resolution(run_id=self.run_id, review_id=self.review_id, outcome=outcome, decision=decision)
+
+
+def restore(client: PletorClient, recorded: Recorded) -> AnyRecipe | None:
+    """The recipe of a recorded effect, able to look and not to send; None for an unknown operation."""
+    inputs = recorded.inputs
+    match recorded.operation:
+        case "create_run":
+            return CreateRun(client, inputs["agent_id"], _run_inputs(inputs["inputs"]))
+        case "create_app_run":
+            return CreateAppRun(client, inputs["app_id"], _run_inputs(inputs["inputs"]))
+        case "upload_asset":
+            return UploadAsset(client, _NO_FILE).recall(inputs)
+        case "resolve_review":
+            place = recorded.target.removeprefix(f"{recorded.account}/runs/")
+            run_id, _, review_id = place.partition("/reviews/")
+            return ResolveReview(client, run_id, review_id, ReviewDecision.model_validate(inputs))
+    return None
+
+
+_NO_FILE: Final = Path("the-ledger-keeps-no-files")
+"""A look compares digest and size, and these are in the row."""
+
+
+def _run_inputs(canonical: dict[str, Any]) -> list[RunInput]:
+    """What `canonical_inputs` made of them, as they were."""
+    return [RunInput.model_validate({"id": name, "value": value}) for name, value in canonical.items()]
 
 
 def _run_identity(client: PletorClient, what: dict[str, str], inputs: Sequence[RunInput]) -> Identity:
