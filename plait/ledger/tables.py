@@ -111,6 +111,7 @@ class AttemptRow(SQLModel, table=True):
         Index("attempt_holder", "holder"),
         Index(
             "attempt_open",
+            "outcome",
             "holder",
             sqlite_where=text("outcome = 'open'"),
             postgresql_where=text("outcome = 'open'"),

@@ -99,12 +99,8 @@ def count_unclear(connection: Connection, now: float) -> int:
 
 def count_effects(connection: Connection) -> Counts:
     """One line for a page or a metric. The many that are done are what the others leave of all."""
-    by_state = {
-        state: counted
-        for state, counted in connection.execute(
-            select(EFFECT.c.state, func.count()).where(_OPEN).group_by(EFFECT.c.state)
-        )
-    }
+    unsettled = select(EFFECT.c.state, func.count()).where(_OPEN).group_by(EFFECT.c.state)
+    by_state: dict[str, int] = {row[0]: row[1] for row in connection.execute(unsettled)}
     everything, rejected, incidents = (
         connection.execute(select(func.count()).select_from(EFFECT).where(*which)).scalar_one()
         for which in ([], [_REJECTED], [EFFECT.c.incident.is_not(None)])

@@ -118,9 +118,7 @@ async def test_a_closed_ledger_says_so(ledger_url: str, transport: Transport):
 
 
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
-async def test_a_deadlock_is_tried_again(
-    ledger_url: str, ledger: Ledger, vendor: Vendor, transport: Transport
-):
+async def test_a_deadlock_is_tried_again(ledger_url: str, ledger: Ledger, transport: Transport):
     """Two groups that take two rows in opposite order: PostgreSQL ends one, which is repeated alone."""
     effects = ledger.effects(run_key="r")
     for name in ("a", "b"):

@@ -326,7 +326,7 @@ class Histories(RuleBasedStateMachine):
         seen = [
             entry
             for entry in self.shown(self.unit or job.claim.external_id)
-            if entry.id not in others and entry.id not in baseline
+            if self.effect is not Effect.BLIND and entry.id not in others and entry.id not in baseline
         ]
         job.looked = (self.now, seen)
 

@@ -1,6 +1,7 @@
 """The ledger is away: nothing is sent without it, and nothing that was sent is forgotten."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -156,18 +157,25 @@ def disarmed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("disarmed")
-@pytest.mark.parametrize("side", ["before", "after"])
-@pytest.mark.parametrize("commit", LOST)
+@pytest.mark.parametrize(
+    ("commit", "side"), [(commit, side) for commit in LOST for side in ("before", "after")]
+)
 async def test_a_refused_commit_and_a_lost_answer_change_nothing(
-    ledger: Ledger, vendor: Vendor, transport: Transport, tmp_path: Path, commit: str, side: str
+    ledger: Ledger,
+    vendor: Vendor,
+    transport: Transport,
+    tmp_path: Path,
+    *,
+    commit: str,
+    side: str,
 ):
-    """At each commit on the way: refused, or done with its answer lost; it is repeated, not decided by reading."""
+    """At each commit on the way: refused, or its answer lost; it is repeated, not decided by reading."""
     for visit in (1, 2, 3) if commit == "claim" else (1,):  # the claim, the unit, the baseline
         vendor.script.extend(LOST[commit])
         failpoints.arm(f"{commit}.{side}_commit", folder=tmp_path, visit=visit, action="fail")
         made = await ledger.effects(run_key="r").perform(MakeThing(transport, f"a{visit}", unit="u"))
         assert (f"a{visit}", 1) == (made.name, sum(thing.name == made.name for thing in vendor.things))
-        assert list(tmp_path.glob(f"*.{commit}.{side}_commit")), "the failpoint was not visited"
+        assert (tmp_path / f"{os.getpid()}.{commit}.{side}_commit").exists(), "it was not visited"
 
 
 @pytest.mark.usefixtures("disarmed")
@@ -181,7 +189,8 @@ async def test_a_found_verdict_whose_answer_was_lost(
     assert (1, 1) == (vendor.posts, len(vendor.things))
 
 
-async def test_a_busy_ledger_is_no_wrong_address(outage: Outage, ledger_url: str, ledger: Ledger):
+@pytest.mark.usefixtures("ledger")
+async def test_a_busy_ledger_is_no_wrong_address(outage: Outage):
     """Opening one that is locked or unreachable: come back later, not "choose another place"."""
     outage.begin()
     with pytest.raises(LedgerUnavailable):

@@ -6,22 +6,24 @@ here each cell of the guarantee table (effect-protocol.md §5) has one readable 
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from toy_runners import STOPPABLE, WINDOW, ByName, Make, Runners
+from toy_runners import STOPPABLE, WINDOW, ByName, Host, Make, Runners
 from toy_vendor import Thing
 
 from plait.http import Transport
 from plait.http.errors import OutcomeUnknown
 from plait.http.operation import Effect
-from plait.ledger import Ledger, Outcome
-
-Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
+from plait.ledger import Ledger, LedgerUnavailable, Outcome
+from plait.ledger.database import Database
+from plait.ledger.store.rows import EFFECT
 
 BEFORE_PERMIT: Final = (
     "claim.after_commit",
@@ -39,7 +41,6 @@ AFTER_WRITE: Final = (
     "answer.read",
     "record.after_commit",
 )
-IN_A_TRANSACTION: Final = ("claim.before_commit", "permit.before_commit", "record.before_commit")
 AFTER_LOSS: Final = {
     "giveup.after_close": "drop_after",
     "quiet.after_commit": "drop_after",
@@ -49,8 +50,82 @@ AFTER_LOSS: Final = {
     "resend.before_permit": "drop_before",
 }
 """Points beyond a lost answer (`drop_after`) or a lost request (`drop_before`)."""
-PAUSED: Final = (*BEFORE_PERMIT, *AFTER_WRITE, *AFTER_LOSS)
-KILLED: Final = (*PAUSED, *IN_THE_WINDOW)
+IN_A_TRANSACTION: Final = ("claim.before_commit", "permit.before_commit", "record.before_commit")
+STRETCHES: Final = {
+    "before the permit": BEFORE_PERMIT,
+    "after the write": AFTER_WRITE,
+    "after a loss": tuple(AFTER_LOSS),
+}
+Points = Sequence[str]
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait for what other processes bring about, on a machine that may be busy."""
+    async with asyncio.timeout(60):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+@dataclass
+class Scene:
+    """Runner processes, this process as the other runner, and the vendor that counts."""
+
+    url: str
+    ours: Ledger
+    vendor: ByName
+    wire: Transport
+    runners: Runners
+
+    async def park(self, points: Points, effect: Effect = Effect.FINDABLE) -> None:
+        """A runner for each point, standing at it; its effect is named after the point."""
+        for point in points:
+            await asyncio.to_thread(
+                self.runners.start, point, point=point, effect=effect, unit=unit_of(point)
+            )
+        for point in points:
+            await until(partial(self.runners.parked, point, point))
+
+    async def oversleep(self, points: Points) -> None:
+        """SIGSTOP them all, outside of any transaction, for longer than lease and permit."""
+        probe = Database(self.url, busy_timeout=0.2)
+        for point in points:
+            self.runners.stop(point)
+            while await asyncio.to_thread(holds_a_lock, probe):
+                self.runners.signal(point, signal.SIGCONT)
+                await asyncio.sleep(0.02)
+                self.runners.stop(point)
+        probe.stop()
+        await asyncio.sleep(STOPPABLE.lease + WINDOW)
+
+    async def awake(self, points: Points) -> dict[str, Any]:
+        """SIGCONT them all; what each says came of its effect."""
+        for point in points:
+            self.runners.go_on(point, point)
+        await until(lambda: all(self.runners.result_file(point).exists() for point in points))
+        return {point: self.runners.result(point) for point in points}
+
+    async def perform(
+        self, points: Points, effect: Effect = Effect.FINDABLE, by: Ledger | None = None
+    ) -> dict[str, Outcome[Thing]]:
+        """The same effects, by this process."""
+        recipes = [Make(self.wire, point, effect, unit_of(point)) for point in points]
+        outcomes = await (by or self.ours).effects(run_key="r").perform_many(recipes, concurrency=16)
+        return dict(zip(points, outcomes, strict=True))
+
+    def made(self, points: Points) -> dict[str, int]:
+        """What the vendor counted."""
+        return {point: self.vendor.made(point) for point in points}
+
+
+def holds_a_lock(probe: Database) -> bool:
+    """Whether somebody is inside a transaction that writes."""
+    try:
+        probe.write_now(
+            lambda connection: connection.execute(EFFECT.select().with_for_update()).all(), commit="claim"
+        )
+    except LedgerUnavailable:
+        return True
+    return False
 
 
 def unit_of(point: str) -> str | None:
@@ -58,171 +133,131 @@ def unit_of(point: str) -> str | None:
     return point if point in {"unit.after_lock", "baseline.after_store"} else None
 
 
-@pytest.fixture
-async def far_end() -> AsyncIterator[ByName]:
-    """A vendor that counts by name, and loses what the names of AFTER_LOSS say."""
-    async with ByName() as running:
-        running.scripts = {point: [fault] for point, fault in AFTER_LOSS.items()}
-        yield running
+def results(outcomes: dict[str, Outcome[Thing]]) -> dict[str, Any]:
+    """What came of each, as the runners write it."""
+    return {point: outcome.result and outcome.result.model_dump() for point, outcome in outcomes.items()}
 
 
-@pytest.fixture
-def runners(tmp_path: Path, ledger_url: str, far_end: ByName) -> Iterator[Runners]:
-    """Processes that share the ledger and the vendor of the test."""
-    with Runners(tmp_path / "runners", ledger_url, far_end.url) as started:
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    """What the runners are forked from."""
+    with Host() as started:
         yield started
 
 
 @pytest.fixture
-async def ours(ledger_url: str) -> AsyncIterator[Ledger]:
-    """The other runner: this process."""
-    async with Ledger.open(ledger_url, timing=STOPPABLE) as opened:
-        yield opened
+async def scene(host: Host, tmp_path: Path, ledger_url: str) -> AsyncIterator[Scene]:
+    """The vendor loses what the names of AFTER_LOSS say."""
+    async with (
+        ByName() as vendor,
+        Transport(system="toy", base_url=vendor.url) as wire,
+        Ledger.open(ledger_url, timing=STOPPABLE) as ours,
+    ):
+        vendor.scripts = {point: [fault] for point, fault in AFTER_LOSS.items()}
+        with Runners(host, tmp_path / "runners", ledger_url, vendor.url) as runners:
+            yield Scene(ledger_url, ours, vendor, wire, runners)
 
 
-@pytest.fixture
-async def wire(far_end: ByName) -> AsyncIterator[Transport]:
-    """A transport to the counting vendor."""
-    async with Transport(system="toy", base_url=far_end.url) as opened:
-        yield opened
-
-
-async def park(
-    runners: Runners, points: Iterable[str], eventually: Eventually, effect: Effect = Effect.FINDABLE
-) -> None:
-    """A runner for each point, standing at it; its effect is named after the point."""
-    for point in points:
-        await asyncio.to_thread(runners.start, point, point=point, effect=effect, unit=unit_of(point))
-    for point in points:
-        await eventually(partial(runners.parked, point, point))
-
-
-async def oversleep(runners: Runners, points: Iterable[str]) -> None:
-    """SIGSTOP them all, for longer than lease and permit."""
-    for point in points:
-        runners.stop(point)
-    await asyncio.sleep(STOPPABLE.lease + WINDOW)
-
-
-async def awake(runners: Runners, points: Sequence[str], eventually: Eventually) -> dict[str, Any]:
-    """SIGCONT them all; what each says came of its effect."""
-    for point in points:
-        runners.go_on(point, point)
-    await eventually(lambda: all(runners.result_file(point).exists() for point in points))
-    return {point: runners.result(point) for point in points}
-
-
-async def perform_all(
-    ours: Ledger, wire: Transport, points: Iterable[str], effect: Effect = Effect.FINDABLE
-) -> dict[str, Outcome[Thing]]:
-    """The same effects, by this process."""
-    recipes = [Make(wire, point, effect, unit_of(point)) for point in points]
-    outcomes = await ours.effects(run_key="r").perform_many(recipes, concurrency=16)
-    return dict(zip(points, outcomes, strict=True))
-
-
-async def test_stopped_before_the_permit_or_after_the_write(
-    ours: Ledger, far_end: ByName, wire: Transport, runners: Runners, eventually: Eventually
-):
+@pytest.mark.parametrize("stretch", STRETCHES)
+async def test_stopped_where_nothing_can_still_be_written(scene: Scene, stretch: str):
     """The other finishes each effect; continued, the stopped one sends nothing and reads the result."""
-    await park(runners, PAUSED, eventually)
-    await oversleep(runners, PAUSED)
-    outcomes = await perform_all(ours, wire, PAUSED)
-    done = {point: outcome.result and outcome.result.model_dump() for point, outcome in outcomes.items()}
-    assert done == await awake(runners, PAUSED, eventually)
-    lost = [point for point, fault in AFTER_LOSS.items() if fault == "drop_before"]
-    assert sorted([*PAUSED, *lost]) == sorted(far_end.posted), "not one request more than there must be"
-    assert dict.fromkeys(PAUSED, 1) == {point: far_end.made(point) for point in PAUSED}
+    points = STRETCHES[stretch]
+    await scene.park(points)
+    await scene.oversleep(points)
+    outcomes = await scene.perform(points)
+    assert results(outcomes) == await scene.awake(points)
+    lost = [point for point in points if AFTER_LOSS.get(point) == "drop_before"]
+    assert sorted([*points, *lost]) == sorted(scene.vendor.posted), "a request more than there must be"
+    assert dict.fromkeys(points, 1) == scene.made(points)
 
 
-async def test_stopped_between_the_last_check_and_the_write(
-    ledger_url: str, ours: Ledger, far_end: ByName, wire: Transport, runners: Runners, eventually: Eventually
-):
+async def test_stopped_between_the_last_check_and_the_write(scene: Scene):
     """Nobody can say what it will still do: the other waits and names the process; in the end, one effect."""
-    await park(runners, IN_THE_WINDOW, eventually)
-    await oversleep(runners, IN_THE_WINDOW)
-    async with Ledger.open(ledger_url, timing=replace(STOPPABLE, patience=0.5)) as impatient:
-        outcomes = await perform_all(impatient, wire, IN_THE_WINDOW)
+    await scene.park(IN_THE_WINDOW)
+    await scene.oversleep(IN_THE_WINDOW)
+    async with Ledger.open(scene.url, timing=replace(STOPPABLE, patience=0.5)) as impatient:
+        outcomes = await scene.perform(IN_THE_WINDOW, by=impatient)
     for point, outcome in outcomes.items():
         assert isinstance(outcome.error, OutcomeUnknown)
         assert outcome.error.retryable
-        who = f"process {runners.pids[point]} on host .* stands still with a request in hand: continue or end it"
+        who = f"process {scene.runners.pids[point]} on host .* stands still .*: continue or end it"
         assert re.search(who, str(outcome.error))
-    assert [] == far_end.posted
-    continued = await awake(runners, IN_THE_WINDOW, eventually)
-    assert {point: {"id", "name", "key"} for point in IN_THE_WINDOW} == {
-        point: set(made) for point, made in continued.items()
-    }
-    assert dict.fromkeys(IN_THE_WINDOW, 1) == {point: far_end.made(point) for point in IN_THE_WINDOW}
-    again = await perform_all(ours, wire, IN_THE_WINDOW)
-    assert continued == {
-        point: outcome.result and outcome.result.model_dump() for point, outcome in again.items()
-    }
+    assert [] == scene.vendor.posted
+    continued = await scene.awake(IN_THE_WINDOW)
+    assert results(await scene.perform(IN_THE_WINDOW)) == continued
+    assert dict.fromkeys(IN_THE_WINDOW, 1) == scene.made(IN_THE_WINDOW)
 
 
-async def test_killed_anywhere_on_the_way(
-    ours: Ledger, far_end: ByName, wire: Transport, runners: Runners, eventually: Eventually
-):
-    """FINDABLE: the death is proved at once, the effect found or sent again; one each, long before the lease."""
-    await park(runners, KILLED, eventually)
-    for point in KILLED:
-        runners.kill(point)
-    outcomes = await perform_all(ours, wire, KILLED)
+@pytest.mark.parametrize("stretch", [*STRETCHES, "in the window"])
+async def test_killed_anywhere_on_the_way(scene: Scene, stretch: str):
+    """FINDABLE: the death is proved at once, the effect found or sent again; one each."""
+    points = STRETCHES.get(stretch, IN_THE_WINDOW)
+    await scene.park(points)
+    for point in points:
+        scene.runners.kill(point)
+    outcomes = await scene.perform(points)
     assert {"done"} == {outcome.status for outcome in outcomes.values()}
-    assert dict.fromkeys(KILLED, 1) == {point: far_end.made(point) for point in KILLED}
+    assert dict.fromkeys(points, 1) == scene.made(points)
 
 
 @pytest.mark.parametrize("effect", [Effect.FINDABLE, Effect.KEYED])
-async def test_killed_inside_a_transaction(
-    ours: Ledger, far_end: ByName, wire: Transport, runners: Runners, eventually: Eventually, effect: Effect
-):
+async def test_killed_inside_a_transaction(scene: Scene, effect: Effect):
     """What was not committed never was: one effect each."""
-    far_end.honours_keys = effect is Effect.KEYED
-    for point in IN_A_TRANSACTION:
-        await park(runners, [point], eventually, effect)
-        runners.kill(point)
-    outcomes = await perform_all(ours, wire, IN_A_TRANSACTION, effect)
+    scene.vendor.honours_keys = effect is Effect.KEYED
+    for point in IN_A_TRANSACTION:  # one after the other: on SQLite each holds the whole ledger
+        await scene.park([point], effect)
+        scene.runners.kill(point)
+    outcomes = await scene.perform(IN_A_TRANSACTION, effect)
     assert {"done"} == {outcome.status for outcome in outcomes.values()}
-    assert dict.fromkeys(IN_A_TRANSACTION, 1) == {point: far_end.made(point) for point in IN_A_TRANSACTION}
+    assert dict.fromkeys(IN_A_TRANSACTION, 1) == scene.made(IN_A_TRANSACTION)
 
 
-async def test_stopped_or_killed_with_a_key(
-    ours: Ledger, far_end: ByName, wire: Transport, runners: Runners, eventually: Eventually
-):
+async def test_stopped_or_killed_with_a_key(scene: Scene):
     """KEYED: repeated at once under its key, even while a stopped one may still write; one each."""
-    far_end.honours_keys = True
+    scene.vendor.honours_keys = True
     points = (*IN_THE_WINDOW, *AFTER_WRITE)
-    await park(runners, points, eventually, Effect.KEYED)
+    await scene.park(points, Effect.KEYED)
     for point in AFTER_WRITE:
-        runners.kill(point)
-    await oversleep(runners, IN_THE_WINDOW)
-    outcomes = await perform_all(ours, wire, points, Effect.KEYED)
+        scene.runners.kill(point)
+    await scene.oversleep(IN_THE_WINDOW)
+    outcomes = await scene.perform(points, Effect.KEYED)
     assert {"done"} == {outcome.status for outcome in outcomes.values()}
-    done = {point: outcomes[point].result for point in IN_THE_WINDOW}
-    continued = await awake(runners, IN_THE_WINDOW, eventually)
-    assert continued == {point: result and result.model_dump() for point, result in done.items()}
-    assert dict.fromkeys(points, 1) == {point: far_end.made(point) for point in points}
+    done = results(outcomes)
+    assert {point: done[point] for point in IN_THE_WINDOW} == await scene.awake(IN_THE_WINDOW)
+    assert dict.fromkeys(points, 1) == scene.made(points)
 
 
-async def test_stopped_or_killed_without_a_way_to_look(
-    ours: Ledger, far_end: ByName, wire: Transport, runners: Runners, eventually: Eventually
-):
+async def test_stopped_or_killed_without_a_way_to_look(scene: Scene):
     """BLIND: before the permit nothing was lost; after it the outcome is unknown, and never sent again."""
     before, after = ("pool.wait", "hook.before_permit"), ("permit.after_commit", *AFTER_WRITE[:2])
     stopped = ("check1.after", "check2.after")
     points = (*before, *after, *stopped)
-    await park(runners, points, eventually, Effect.BLIND)
+    await scene.park(points, Effect.BLIND)
     for point in (*before, *after):
-        runners.kill(point)
-    await oversleep(runners, stopped)
-    outcomes = await perform_all(ours, wire, points, Effect.BLIND)
+        scene.runners.kill(point)
+    await scene.oversleep(stopped)
+    outcomes = await scene.perform(points, Effect.BLIND)
     assert ["done"] * 2 + ["unknown"] * 5 == [outcomes[point].status for point in points]
     assert "plait effects resolve" in str(outcomes["permit.after_commit"].error)
-    continued = await awake(runners, stopped, eventually)
+    continued = await scene.awake(stopped)
     assert "OutcomeUnknown" == continued["check1.after"]["error"], "its headers left, its body did not"
-    late = await perform_all(ours, wire, ["check2.after"], Effect.BLIND)
-    assert continued["check2.after"] == late["check2.after"].result.model_dump(), "the late answer settles it"
-    assert all(far_end.posted.count(point) <= 1 for point in points)
-    assert {"permit.after_commit": 0, "check1.after": 0, "check2.after": 1} == {
-        point: far_end.made(point) for point in ("permit.after_commit", *stopped)
-    }
+    late = results(await scene.perform(["check2.after"], Effect.BLIND))
+    assert continued["check2.after"] == late["check2.after"], "the late answer settles it"
+    assert all(scene.vendor.posted.count(point) <= 1 for point in points)
+    unsent = ("permit.after_commit", "check1.after")
+    assert dict.fromkeys(unsent, 0) | {"check2.after": 1} == scene.made((*unsent, "check2.after"))
+
+
+async def test_a_blocked_loop_lets_its_lease_go(scene: Scene):
+    """Its renewal thread is well, its event loop is not: taken over after the lease, not after H."""
+    scene.vendor.scripts["a"] = ["hang_after"]
+    await asyncio.to_thread(scene.runners.start, "a", point="loop.blocked")
+    await until(lambda: scene.runners.parked("a", "loop.blocked"))
+    scene.vendor.hold.set()
+    begun = time.monotonic()
+    made = await scene.ours.effects(run_key="r").perform(Make(scene.wire, "a"))
+    assert time.monotonic() - begun < STOPPABLE.lease + 10
+    scene.runners.go_on("a", "loop.blocked")
+    await until(lambda: scene.runners.result_file("a").exists())
+    assert made.model_dump() == scene.runners.result("a")
+    assert 1 == scene.vendor.made("a")

@@ -72,17 +72,11 @@ class ByName(Vendor):
         return sum(thing.name == name for thing in self.things)
 
 
-class Runners:
-    """The forking process and its runners; every one of them is gone on exit."""
-
-    def __init__(self, folder: Path, ledger: str, vendor: str) -> None:
-        self.folder, self.ledger, self.vendor = folder, ledger, vendor
-        self.pids: dict[str, int] = {}
-        self._host: subprocess.Popen[str] | None = None
+class Host:
+    """The forking process; it has imported everything once."""
 
     def __enter__(self) -> Self:
-        self.folder.mkdir(exist_ok=True)
-        self._host = subprocess.Popen(
+        self._process = subprocess.Popen(
             [sys.executable, __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -94,21 +88,37 @@ class Runners:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._process.communicate(timeout=10)
+
+    def fork(self, job: Job) -> int:
+        """A runner for this job; its pid."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps([asdict(job), dict(os.environ)]) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+
+class Runners:
+    """The runners of one test; none of them outlives it."""
+
+    def __init__(self, host: Host, folder: Path, ledger: str, vendor: str) -> None:
+        self.host, self.folder, self.ledger, self.vendor = host, folder, ledger, vendor
+        self.pids: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(exist_ok=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for name in self.pids:
-            if not self.result_file(name).exists():
-                self.signal(name, signal.SIGKILL)
-        assert self._host is not None
-        self._host.communicate(timeout=10)
+            self.kill(name)
 
     def start(self, name: str, **options: Any) -> None:
         """Fork a runner for the effect `name`."""
-        assert self._host is not None
-        assert self._host.stdin is not None
-        assert self._host.stdout is not None
-        job = Job(name, self.ledger, self.vendor, str(self.folder), **options)
-        self._host.stdin.write(json.dumps(asdict(job)) + "\n")
-        self._host.stdin.flush()
-        self.pids[name] = int(self._host.stdout.readline())
+        self.pids[name] = self.host.fork(Job(name, self.ledger, self.vendor, str(self.folder), **options))
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal to one runner."""
@@ -178,7 +188,9 @@ def main() -> None:
         pid = os.fork()
         if pid == 0:
             os.closerange(0, 2)
-            _child(Job(**json.loads(line)))
+            job, environment = json.loads(line)
+            os.environ.update(environment)
+            _child(Job(**job))
             os._exit(0)
         print(pid, flush=True)  # noqa: T201 - the answer of this process
 

@@ -133,11 +133,13 @@ def prove(db: Database, connection: Connection, external_id: str, dead: frozense
 
 def silence(connection: Connection, external_id: str, dead: frozenset[str], now: float) -> None:
     """The attempts of these holders write nothing from now on."""
-    connection.execute(
-        update(ATTEMPT)
-        .where(ATTEMPT.c.external_id == external_id, ATTEMPT.c.holder.in_(dead), ATTEMPT.c.quiet_at.is_(None))
-        .values(quiet_at=now, quiet_by="proof")
-    )
+    for attempt in attempts_of(connection, external_id):
+        if attempt.holder in dead and attempt.quiet_at is None:
+            connection.execute(
+                update(ATTEMPT)
+                .where(ATTEMPT.c.external_id == external_id, ATTEMPT.c.n == attempt.n)
+                .values(quiet_at=now, quiet_by="proof")
+            )
 
 
 def orphans(connection: Connection, me: str) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from plait.http.errors import InvalidInput
 from plait.ledger.database import Database
@@ -141,11 +141,12 @@ def second_match(
 
 def _twins(connection: Connection, row: AnyRow, vendor_ids: Sequence[str]) -> int:
     """Other effects whose equal request made something in the same place since this one was meant."""
+    places = {row.vendor_id, *vendor_ids} - {None, ""}
     counted: int = connection.execute(
         select(func.count()).where(
             EFFECT.c.system == row.system,
             EFFECT.c.operation == row.operation,
-            or_(EFFECT.c.vendor_id == row.vendor_id, EFFECT.c.vendor_id.in_(vendor_ids)),
+            EFFECT.c.vendor_id.in_(sorted(places)),
             EFFECT.c.fingerprint == row.fingerprint,
             EFFECT.c.external_id != row.external_id,
             EFFECT.c.settled_at >= row.created_at,

@@ -7,6 +7,7 @@ revision = "0002"
 down_revision = "0001"
 
 _REJECTED = sa.text("state = 'rejected'")
+_UNCLOSED = sa.text("outcome = 'open'")
 _TO_COMPACT = sa.text("compacted_at IS NULL AND settled_at IS NOT NULL")
 
 
@@ -22,12 +23,18 @@ def upgrade() -> None:
     op.create_index(
         "effect_to_compact", "effect", ["settled_at"], sqlite_where=_TO_COMPACT, postgresql_where=_TO_COMPACT
     )
+    op.drop_index("attempt_open", "attempt")
+    op.create_index(
+        "attempt_open", "attempt", ["outcome", "holder"], sqlite_where=_UNCLOSED, postgresql_where=_UNCLOSED
+    )
     op.create_index("attempt_holder", "attempt", ["holder"])
 
 
 def downgrade() -> None:
     """Back to those of the first revision."""
     op.drop_index("attempt_holder", "attempt")
+    op.drop_index("attempt_open", "attempt")
+    op.create_index("attempt_open", "attempt", ["holder"], sqlite_where=_UNCLOSED, postgresql_where=_UNCLOSED)
     for name in ("effect_to_compact", "effect_rejected", "effect_created", "effect_run"):
         op.drop_index(name, "effect")
     op.create_index("effect_run", "effect", ["run_key"])
