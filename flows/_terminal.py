@@ -4,9 +4,14 @@ import asyncio
 import logging
 import os
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
+from prefect.settings import (
+    PREFECT_SERVER_ANALYTICS_ENABLED,
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
+    temporary_settings,
+)
 
 from flows._models import Grounding, IngestThenChat
 from flows.ingest_then_chat import ingest_then_chat
@@ -16,6 +21,11 @@ from plait.http.errors import ConfigurationError, InvalidInput, PlaitError
 from tasks._retry import RETRIES_VARIABLE
 
 FAILED: Final = 1
+TEMPORARY_SERVER: Final[dict[Any, Any]] = {
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 120,  # Prefect's own 20 are short for a new home
+    PREFECT_SERVER_ANALYTICS_ENABLED: False,
+}
+"""Settings of the Prefect server that is started where `PREFECT_API_URL` names none."""
 UNUSABLE: Final = 2
 """Exit code for something that was given and cannot be used; also Typer's own for bad options."""
 
@@ -57,25 +67,26 @@ def run(
     if not os.environ.get("PREFECT_API_URL"):
         typer.echo("PREFECT_API_URL is not set: starting a temporary Prefect server", err=True)
     try:
-        result = asyncio.run(
-            ingest_then_chat(
-                documents=document,
-                questions=question,
-                workspace=workspace,
-                title=title,
-                grounding=grounding,
-                run_key=run_key,
-                generation=generation,
-                officeplane=officeplane,
-                planck=planck,
-                ledger=ledger,
-                max_document_mb=max_document_mb,
-                inline_budget=inline_budget,
-                listing_deadline=listing_deadline,
-                processing_deadline=processing_deadline,
-                report=report,
+        with temporary_settings(TEMPORARY_SERVER):
+            result = asyncio.run(
+                ingest_then_chat(
+                    documents=document,
+                    questions=question,
+                    workspace=workspace,
+                    title=title,
+                    grounding=grounding,
+                    run_key=run_key,
+                    generation=generation,
+                    officeplane=officeplane,
+                    planck=planck,
+                    ledger=ledger,
+                    max_document_mb=max_document_mb,
+                    inline_budget=inline_budget,
+                    listing_deadline=listing_deadline,
+                    processing_deadline=processing_deadline,
+                    report=report,
+                )
             )
-        )
     except PlaitError as error:
         typer.echo(f"Error: {printable(str(error))}", err=True)
         raise typer.Exit(
