@@ -86,6 +86,7 @@ class Chaos:
         if options.case is not None:
             return make_case(options.seed, options.case, options.runners) if number == 0 else None
         enough = self.totals.sum.kills >= options.kills or number > options.kills * _CASES_A_KILL
+        enough = enough and number >= len(POINTS)  # the first row is played to its end
         return None if enough else make_case(options.seed, number, options.runners)
 
     async def _play(self, case: Case, lane: Lane, nursery: Nursery) -> None:
@@ -114,6 +115,8 @@ class Chaos:
             said = f"FAILED seed {case.seed} {case.describe()}\n  " + "\n  ".join(verdict.wrong)
             self.failed.append(said)
             self.console.print(f"{said}\n{play.words()}", markup=False, highlight=False)
+        elif not verdict.struck:
+            self.console.print(f"passed by: {case.describe()}", markup=False, highlight=False)
         if self.totals.cases % _TELL_EVERY == 0:
             print(f"{self.totals.cases} cases: {self.totals.line}", file=sys.stderr, flush=True)
 

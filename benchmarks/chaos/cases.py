@@ -29,6 +29,7 @@ _FINDERS: Final[tuple[Kind, ...]] = ("upload", "execute", "conversation", "messa
 _UNITS: Final[tuple[Kind, ...]] = ("upload", "execute", "messages")
 _KINDS: Final[dict[str, tuple[Kind, ...]]] = {
     **{f"verdict.{side}_commit": _FINDERS for side in ("before", "after")},
+    "connect.after": ("conversation", "chat", "batch"),  # where there is a unit, its look connected
     "unit.after_lock": _UNITS,
     "baseline.after_store": _UNITS,
     "chunk.between": ("upload",),
@@ -174,7 +175,7 @@ def _visit(point: str, row: int, rng: random.Random) -> int:
 def _prelude(point: str, kind: Kind, rng: random.Random) -> str:
     if kind == "sweep":
         return "check2.after"
-    leads = ("permit.after_commit", "headers.after_write", "body.after_write", "answer.headers")
+    leads = ("permit.after_commit", "headers.after_write", "body.after_write")  # whatever the fault
     if point == "takeover.after":
         return rng.choice(("hook.before_permit", *leads))
     recovery = point.startswith(("look.", "verdict.")) and point != "look.between_pages"

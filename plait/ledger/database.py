@@ -274,18 +274,28 @@ class Database:
                 pool_size=4,
                 connect_args={"connect_timeout": max(1, int(self.busy_timeout))},
             )
-            event.listen(engine, "connect", self._configure_postgresql)
+            event.listen(engine, "connect", self._configure)
             return engine
         engine = create_engine(
             self.url,
             poolclass=NullPool,
             connect_args={"timeout": self.busy_timeout, "check_same_thread": False},
         )
-        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "connect", self._configure)
         event.listen(engine, "begin", _begin_immediate)
         return engine
 
-    def _configure_postgresql(self, connection: Any, _record: Any) -> None:
+    def _configure(self, connection: Any, _record: Any) -> None:
+        try:
+            if self.is_sqlite:
+                _configure_sqlite(connection)
+            else:
+                self._configure_postgresql(connection)
+        except BaseException:
+            connection.close()  # the pool forgets one that was not ready
+            raise
+
+    def _configure_postgresql(self, connection: Any) -> None:
         # A process stopped inside a transaction keeps its row locks: the server ends that one for us.
         waits = {
             "lock_timeout": self.busy_timeout,
@@ -306,7 +316,7 @@ def is_busy(error: LedgerUnavailable) -> bool:
     return isinstance(origin, sqlite3.OperationalError) and origin.sqlite_errorcode & 0xFF in _BUSY
 
 
-def _configure_sqlite(connection: Any, _record: Any) -> None:
+def _configure_sqlite(connection: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")

@@ -152,6 +152,9 @@ class Ledger:
     def _tear_down(self) -> None:
         if self._renewal is not None:
             self._renewal.stop()
+            if self._renewal.served:  # a request of ours is still out: only our end proves it quiet
+                self.database.stop()
+                return
         recorded = False
         try:
             if self._process is not None:

@@ -22,7 +22,7 @@ from plait.ledger import Ledger, LedgerUnavailable
 from plait.ledger.database import Database
 from plait.ledger.store.rows import EFFECT
 
-IMPATIENT = replace(QUICK, patience=0.4, record_patience=0.6, lease=1.5)
+IMPATIENT = replace(QUICK, patience=0.4, record_patience=0.5, lease=0.9)
 
 
 def open_ledger(url: str, busy_timeout: float = 0.1) -> Ledger:

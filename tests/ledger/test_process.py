@@ -1,5 +1,6 @@
 """Proof of death: given for the dead, never for those who only stand still."""
 
+import asyncio
 import json
 import os
 import signal
@@ -127,6 +128,23 @@ def test_a_folder_that_cannot_hold_locks_is_named(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="PLAIT_RUN_DIR"):
         enter(tmp_path / "file")
+
+
+async def test_an_instance_closed_with_a_request_out_is_not_dead(
+    ledger_url: str, ledger: Ledger, vendor: toy.Vendor, transport: Transport, eventually
+):
+    """Somebody closed the ledger under a running call: its end would be no proof that nothing is written."""
+    vendor.script.append("hang_after")
+    async with Ledger.open(ledger_url, timing=toy.QUICK) as other:
+        holder = other.me
+        call = asyncio.create_task(other.effects(run_key="r").perform(toy.MakeThing(transport, "a")))
+        await eventually(lambda: vendor.posts == 1)
+    assert frozenset() == await ledger.dead({holder})
+    vendor.hold.set()
+    with pytest.raises(OutcomeUnknown, match="could not be written down"):
+        await call
+    await ledger.effects(run_key="r").perform(toy.MakeThing(transport, "a"))
+    assert (1, 1) == (vendor.posts, len(vendor.things))
 
 
 async def test_an_instance_that_ended_in_order_counts_as_dead(
