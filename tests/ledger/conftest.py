@@ -33,7 +33,7 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     with psycopg.connect(base, autocommit=True) as connection:
         connection.execute(f"CREATE SCHEMA {schema}")
         os.environ["PLAIT_RUN_DIR"] = str(tmp_path / "run")
-        yield f"{base}?options=-csearch_path%3D{schema}"
+        yield f"{base}?options=-csearch_path%3D{schema}&application_name={schema}"
         del os.environ["PLAIT_RUN_DIR"]
         connection.execute(f"DROP SCHEMA {schema} CASCADE")
 

@@ -214,7 +214,7 @@ async def test_a_server_that_drops_our_connections(ledger: Ledger, vendor: Vendo
         connection.execute(
             text(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-                " AND query LIKE '%effect%'"
+                " AND application_name = current_schema()"
             )
         )
 
