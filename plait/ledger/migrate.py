@@ -47,6 +47,7 @@ def _run(database: Database, connection: Connection, revision: str, *, down: boo
 
     if not database.is_sqlite:  # SQLite's BEGIN IMMEDIATE already lets one migrate at a time
         connection.execute(text("SET LOCAL lock_timeout = 0"))
+        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
