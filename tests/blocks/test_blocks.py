@@ -115,10 +115,10 @@ def test_secrets_are_masked_wherever_a_block_is_written() -> None:
 
 async def test_clients_are_unopened_until_entered(tmp_path) -> None:
     """`get_client` gives the system's client, and entering it is the caller's business."""
-    server = OfficePlaneServer(base_url="http://127.0.0.1:1/root/")
+    server = OfficePlaneServer(base_url="http://127.0.0.1:1/base/")
     assert isinstance(server.get_client(), OfficePlaneClient)
     async with server.get_client() as client:
-        assert client.base_url == "http://127.0.0.1:1/root"
+        assert client.base_url == "http://127.0.0.1:1/base"
     credentials = PlanckCredentials(base_url="http://127.0.0.1:1/api/v1", api_key=KEY)
     async with credentials.get_client() as planck:
         assert isinstance(planck, PlanckClient)
@@ -166,10 +166,10 @@ def test_pletor_takes_exactly_one_credential(monkeypatch: pytest.MonkeyPatch, gi
 
 async def test_placet_opens_a_client_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """Address and key come from the environment, and the key is in nothing that is written."""
-    monkeypatch.setenv("PLAIT_PLACET_URL", "http://127.0.0.1:1/root/")
+    monkeypatch.setenv("PLAIT_PLACET_URL", "http://127.0.0.1:1/base/")
     monkeypatch.setenv("PLAIT_PLACET_API_KEY", "hp_not_to_be_seen")
     credentials = PlacetCredentials.from_env()
     async with credentials.get_client() as client:
         assert isinstance(client, PlacetClient)
-        assert client.base_url == "http://127.0.0.1:1/root"
+        assert client.base_url == "http://127.0.0.1:1/base"
     assert "hp_not" not in f"{credentials!r} {credentials.model_dump_json()}"

@@ -27,10 +27,10 @@ def run(*options: str) -> tuple[int, dict[str, int], str]:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
-def test_every_point_survives_a_kill(database):
-    """A kill at every failpoint, with rivals and faults, leaves one of each effect and nothing blocked.
+def test_short_run_survives_its_kills(database):
+    """Kills at the failpoints, with rivals and faults, leave one of each effect and nothing blocked.
 
-    On a busy machine a short run may pass one point by; that every point is hit is shown by `make chaos`.
+    On a busy machine a short run passes up to three points by; `make chaos` is to hit them all.
     """
     code, line, said = run("--kills", "40", "--seed", "7", "--db", database)
     assert code == 0, said
