@@ -125,7 +125,7 @@ def _against(adversaries: Sequence[Adversary]) -> str:
     shown = [f"{number}. {code_span(name)}" for name, number in numbers.items()]
     head = (
         '"1" is exactly one effect in the end, "≤1" at most one. The small numbers name the tests and chaos '
-        "cases below the table; a cell without one is reasoned, not shown."
+        "cases below the table."
     )
     return "\n\n".join([head, _table(["adversary", "KEYED", "FINDABLE", "BLIND"], rows), "\n".join(shown)])
 

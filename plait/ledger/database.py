@@ -13,6 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,7 @@ R = TypeVar("R")
 Work = Callable[[Connection], R]
 
 GROUP: Final = 256
+READERS: Final = 4
 _SQLITE_NOW: Final = text("SELECT (julianday('now') - 2440587.5) * 86400.0")
 _POSTGRESQL_NOW: Final = text("SELECT extract(epoch FROM clock_timestamp())::double precision")
 _REFUSED: Final = (DBAPIError, FailpointError)
@@ -82,6 +84,7 @@ class Database:
         self.busy_timeout = busy_timeout
         self._virtual_now = now
         self._engine = self._create_engine()
+        self._readers: ThreadPoolExecutor | None = None
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._connection: Connection | None = None
@@ -108,7 +111,8 @@ class Database:
         return value
 
     def start(self) -> None:
-        """Start the writer thread."""
+        """Start the threads that write and read."""
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="plait-ledger-reader")
         self._writer = threading.Thread(target=self._serve, name="plait-ledger-writer", daemon=True)
         self._writer.start()
 
@@ -119,6 +123,9 @@ class Database:
             self._jobs.put(None)
             writer.join()
             self._refuse_the_rest()
+        readers, self._readers = self._readers, None
+        if readers is not None:
+            readers.shutdown()  # a read whose caller was cancelled still has its connection
         self._engine.dispose()
 
     async def write(self, work: Work[R], *, commit: str, patience: float = 30.0) -> R:
@@ -136,8 +143,10 @@ class Database:
         return answer
 
     async def read(self, work: Work[R]) -> R:
-        """Run a query in a thread of its own; it sees what is committed."""
-        return await asyncio.to_thread(self.read_now, work)
+        """Run a query in a reader's thread; it sees what is committed. Raises `LedgerUnavailable`."""
+        if self._readers is None:
+            raise LedgerUnavailable(f"the ledger {self} is closed")
+        return await asyncio.wrap_future(self._readers.submit(self.read_now, work))
 
     def read_now(self, work: Work[R]) -> R:
         """The same for code without an event loop."""

@@ -127,6 +127,7 @@ class Ledger:
             values = asdict(self._process) | {"ended_at": None}
             self.database.write_now(lambda connection: store.register(connection, values), commit="claim")
         except LedgerUnavailable as error:
+            self.database.stop()
             self._leave(recorded=True)  # nobody will ask: it never claimed
             if self.database.is_sqlite and not is_busy(error):
                 raise ConfigurationError(

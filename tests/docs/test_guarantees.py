@@ -9,7 +9,7 @@ import pytest
 from benchmarks.chaos import cases
 from plait.cli import all_operations
 from plait.failpoints import POINTS
-from plait.guarantees import CERTAINTY, GUARANTEES, read_adversaries, render
+from plait.guarantees import CERTAINTY, GUARANTEES, Adversary, read_adversaries, render
 from plait.http.operation import Effect, Operation, Source
 
 ROOT = Path(__file__).parent.parent.parent
@@ -33,11 +33,18 @@ def test_what_shows_a_guarantee_exists(name: str) -> None:
     if name.startswith("chaos:"):
         word = name.removeprefix("chaos:")
         played = (ROOT / "benchmarks" / "chaos" / "cases.py").read_text(encoding="utf-8")
-        assert word in POINTS or word in get_args(cases.Action) or f'"{word}": ' in played
+        words = {*POINTS, *get_args(cases.Action), *get_args(cases.Rival)}
+        assert word in words or f'"{word}": ' in played
         return
     path, _, test = name.partition("::")
     source = (ROOT / path).read_text(encoding="utf-8")
     assert re.search(rf"^(async )?def {re.escape(test)}\(|^{re.escape(test)} = ", source, re.MULTILINE)
+
+
+@pytest.mark.parametrize("row", read_adversaries(ADVERSARIES), ids=lambda row: row.name)
+def test_every_cell_is_shown(row: Adversary) -> None:
+    """Against each adversary each class has a test or a chaos case, or the row does not concern it."""
+    assert [] == [cell.says for cell in row.cells() if cell.says != "-" and not cell.shown_by]
 
 
 def test_every_guarded_operation_stands_on_the_page() -> None:

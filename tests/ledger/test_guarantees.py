@@ -13,6 +13,7 @@ from plait.http.errors import InvalidInput, OutcomeUnknown, ServerFailed
 from plait.http.operation import Effect
 from plait.ledger import Ledger, views
 from plait.ledger.identity import canonical
+from plait.ledger.store.rows import ATTEMPT, EFFECT
 
 GUARDED = [Effect.KEYED, Effect.FINDABLE, Effect.BLIND]
 
@@ -57,16 +58,18 @@ async def test_two_who_ask_for_a_rerun_get_one(
     assert (1, 2) == (len({made.id for made in again}), len(vendor.things))
 
 
+@pytest.mark.parametrize("effect", [Effect.FINDABLE, Effect.KEYED])
 async def test_a_vendor_that_cannot_be_asked_is_waited_for(
-    ledger_url: str, vendor: Vendor, transport: Transport
+    ledger_url: str, vendor: Vendor, transport: Transport, effect: Effect
 ):
     """Nothing is sent on a guess: unknown, with its age and next look; found when the vendor is back."""
-    vendor.script.append("drop_after")
+    vendor.honours_keys = effect is Effect.KEYED
+    vendor.script.extend(["500_after"] * (50 if vendor.honours_keys else 1))
     vendor.looks_fail = True
-    async with Ledger.open(ledger_url, timing=replace(QUICK, patience=0.0)) as ledger:
+    async with Ledger.open(ledger_url, timing=replace(QUICK, patience=1.0)) as ledger:
         effects = ledger.effects(run_key="r")
         with pytest.raises(OutcomeUnknown, match="the look failed"):
-            await effects.perform(MakeThing(transport, "a"))
+            await effects.perform(MakeThing(transport, "a", effect))
         [shown] = await ledger.database.read(
             lambda connection: views.list_effects(connection, ledger.database.now(connection))
         )
@@ -75,9 +78,49 @@ async def test_a_vendor_that_cannot_be_asked_is_waited_for(
     assert shown.next_look_in is not None
     assert "the look failed" in str(shown.reason)
     vendor.looks_fail = False
+    vendor.script.clear()
     async with Ledger.open(ledger_url, timing=QUICK) as ledger:
-        await ledger.effects(run_key="r").perform(MakeThing(transport, "a"))
+        await ledger.effects(run_key="r").perform(MakeThing(transport, "a", effect))
+    assert 1 == len(vendor.things)
+    assert effect is Effect.KEYED or vendor.posts == 1
+
+
+async def test_a_blind_effect_that_lands_late_is_one(ledger: Ledger, vendor: Vendor, transport: Transport):
+    """Its answer never comes, whenever it lands: unknown, and not sent again by any machine."""
+    vendor.script.append("late")
+    recipe = MakeThing(transport, "a", Effect.BLIND)
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknown, match="plait effects resolve"):
+            await ledger.effects(run_key="r").perform(recipe)
+        await asyncio.sleep(0.1)
     assert (1, 1) == (vendor.posts, len(vendor.things))
+
+
+async def test_equal_effects_with_keys_are_told_apart(ledger: Ledger, vendor: Vendor, transport: Transport):
+    """Two steps of one run ask for the same at the same time and lose their answers: each has its own."""
+    vendor.honours_keys = True
+    vendor.script.extend(["drop_after"] * 2)
+    recipe = MakeThing(transport, "a", Effect.KEYED)
+    effects = ledger.effects(run_key="r")
+    made = await asyncio.gather(*(effects.perform(recipe, step=step) for step in ("one", "two")))
+    assert {"t1", "t2"} == {thing.id for thing in made}
+    assert 2 == len(vendor.things)
+
+
+@pytest.mark.parametrize(("effect", "things"), [(Effect.KEYED, 1), (Effect.FINDABLE, 2), (Effect.BLIND, 2)])
+async def test_a_ledger_that_forgets(
+    ledger: Ledger, vendor: Vendor, transport: Transport, effect: Effect, things: int
+):
+    """A commit is lost, which nothing here can notice: only the vendor's key still holds."""
+    vendor.honours_keys = effect is Effect.KEYED
+    effects = ledger.effects(run_key="r")
+    await effects.perform(MakeThing(transport, "a", effect))
+    await ledger.database.write(
+        lambda connection: [connection.execute(table.delete()).rowcount for table in (ATTEMPT, EFFECT)],
+        commit="claim",
+    )
+    await effects.perform(MakeThing(transport, "a", effect))
+    assert things == len(vendor.things)
 
 
 @pytest.mark.parametrize("effect", [Effect.KEYED, Effect.FINDABLE])

@@ -77,18 +77,19 @@ async def test_without_an_intent_nothing_is_sent(
     assert 1 == vendor.posts
 
 
+@pytest.mark.parametrize("effect", [Effect.KEYED, Effect.FINDABLE, Effect.BLIND])
 async def test_without_a_permit_nothing_leaves(
-    outage: Outage, fragile: Ledger, vendor: Vendor, transport: Transport
+    outage: Outage, fragile: Ledger, vendor: Vendor, transport: Transport, effect: Effect
 ):
     """The ledger goes away after the claim: the connection stands, not one request arrives."""
     effects = fragile.effects(run_key="r")
-    cut = Interrupted(transport, "a", options={"send_window": 0.4}, before=outage.begin)
+    cut = Interrupted(transport, "a", effect, options={"send_window": 0.4}, before=outage.begin)
     with pytest.raises(LedgerUnavailable):
         await effects.perform(cut)
     assert 0 == vendor.posts
     outage.end()
     await asyncio.sleep(IMPATIENT.lease)
-    await effects.perform(MakeThing(transport, "a"))
+    await effects.perform(MakeThing(transport, "a", effect))
     assert (1, 1) == (vendor.posts, len(vendor.things))
 
 
@@ -120,6 +121,20 @@ async def test_an_answer_that_could_not_be_recorded_is_found_again(
     await asyncio.sleep(IMPATIENT.lease)
     made = await effects.perform(MakeThing(transport, "a", effect))
     assert (made.id, 1) == (vendor.things[0].id, len(vendor.things))
+
+
+async def test_a_blind_answer_that_could_not_be_recorded_stays_unknown(
+    outage: Outage, fragile: Ledger, vendor: Vendor, transport: Transport
+):
+    """Nobody can look for it, and so nobody sends it again: a person is asked."""
+    effects = fragile.effects(run_key="r")
+    with pytest.raises(OutcomeUnknown, match="could not be written down"):
+        await effects.perform(Interrupted(transport, "a", Effect.BLIND, after=outage.begin))
+    outage.end()
+    await asyncio.sleep(IMPATIENT.lease)
+    with pytest.raises(OutcomeUnknown, match="plait effects resolve"):
+        await effects.perform(MakeThing(transport, "a", Effect.BLIND))
+    assert (1, 1) == (vendor.posts, len(vendor.things))
 
 
 async def test_a_batch_calls_it_unknown(

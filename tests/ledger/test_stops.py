@@ -250,14 +250,24 @@ async def test_stopped_or_killed_without_a_way_to_look(scene: Scene):
 
 async def test_a_blocked_loop_lets_its_lease_go(scene: Scene):
     """Its renewal thread is well, its event loop is not: taken over after the lease, not after H."""
-    scene.vendor.scripts["a"] = ["hang_after"]
-    await asyncio.to_thread(scene.runners.start, "a", point="loop.blocked")
-    await until(lambda: scene.runners.parked("a", "loop.blocked"))
+    scene.vendor.honours_keys = True
+    for effect in Effect.FINDABLE, Effect.KEYED, Effect.BLIND:
+        scene.vendor.scripts[effect] = ["hang_after"]
+        await asyncio.to_thread(scene.runners.start, effect, point="loop.blocked", effect=effect)
+        await until(partial(scene.runners.parked, effect, "loop.blocked"))
     scene.vendor.hold.set()
     begun = time.monotonic()
-    made = await scene.ours.effects(run_key="r").perform(Make(scene.wire, "a"))
+    made = {
+        effect: (await scene.perform([effect], effect))[effect]
+        for effect in (Effect.FINDABLE, Effect.KEYED, Effect.BLIND)
+    }
     assert time.monotonic() - begun < STOPPABLE.lease + 10
-    scene.runners.go_on("a", "loop.blocked")
-    await until(lambda: scene.runners.result_file("a").exists())
-    assert made.model_dump() == scene.runners.result("a")
-    assert 1 == scene.vendor.made("a")
+    assert "unknown" == made[Effect.BLIND].status, "nobody can look for it, and nobody sends it again"
+    for effect in made:
+        scene.runners.go_on(effect, "loop.blocked")
+    await until(lambda: all(scene.runners.result_file(effect).exists() for effect in made))
+    for effect in Effect.FINDABLE, Effect.KEYED:
+        assert results(made)[effect] == scene.runners.result(effect)
+    late = await scene.perform([Effect.BLIND], Effect.BLIND)
+    assert results(late)[Effect.BLIND] == scene.runners.result(Effect.BLIND), "the late answer settles it"
+    assert dict.fromkeys(made, 1) == scene.made(tuple(made))
