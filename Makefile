@@ -33,7 +33,7 @@ wheel: $(READY)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target build/wheel dist/*.whl
 
 test: wheel
-	@PYTHONPATH=$(CURDIR)/build/wheel $(BIN)/pytest -n 4 --dist loadfile $(ARGS)
+	@PYTHONPATH=$(CURDIR)/build/wheel $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(READY)
 	@$(BIN)/ruff check .

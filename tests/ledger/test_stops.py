@@ -253,8 +253,9 @@ async def test_a_blocked_loop_lets_its_lease_go(scene: Scene):
     scene.vendor.honours_keys = True
     for effect in Effect.FINDABLE, Effect.KEYED, Effect.BLIND:
         scene.vendor.scripts[effect] = ["hang_after"]
-        await asyncio.to_thread(scene.runners.start, effect, point="loop.blocked", effect=effect)
+        await asyncio.to_thread(scene.runners.start, effect, point="loop.blocked", visit=3, effect=effect)
         await until(partial(scene.runners.parked, effect, "loop.blocked"))
+    sent = Effect.BLIND in scene.vendor.posted  # on a slow machine the loop may stand before that
     scene.vendor.hold.set()
     begun = time.monotonic()
     made = {
@@ -262,7 +263,7 @@ async def test_a_blocked_loop_lets_its_lease_go(scene: Scene):
         for effect in (Effect.FINDABLE, Effect.KEYED, Effect.BLIND)
     }
     assert time.monotonic() - begun < STOPPABLE.lease + 10
-    assert "unknown" == made[Effect.BLIND].status, "nobody can look for it, and nobody sends it again"
+    assert ("unknown" if sent else "done") == made[Effect.BLIND].status, "nobody can look for it"
     for effect in made:
         scene.runners.go_on(effect, "loop.blocked")
     await until(lambda: all(scene.runners.result_file(effect).exists() for effect in made))
