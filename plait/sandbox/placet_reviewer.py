@@ -87,6 +87,7 @@ class Reviewer:
             Route("/reviewer/messages/{message_id}", self._message),
             Route("/reviewer/messages/{message_id}", self._delete, methods=["DELETE"]),
             Route("/reviewer/messages/{message_id}/respond", self._respond, methods=["POST"]),
+            Route("/reviewer/messages/{message_id}/webhook", self._tell_again, methods=["POST"]),
             Route("/reviewer/messages/{message_id}/files", self._keep_file, methods=["POST"]),
             Route("/reviewer/channels/{channel_id}/messages", self._write, methods=["POST"]),
             Route("/reviewer/files/{file_id}", self._file),
@@ -170,6 +171,12 @@ class Reviewer:
         given = Given(body.response, body.feedback, body.modified_file_ids)
         await self._reviews.respond(request.path_params["message_id"], given)
         return _guarded(answer({"answered": True}, 201))
+
+    async def _tell_again(self, request: Request) -> Response:
+        """The webhook of an answer once more, as the dashboard's retry does (placet.md §5.2)."""
+        _check_page(request)
+        await self._reviews.tell_again(request.path_params["message_id"])
+        return _guarded(answer({"told": True}, 202))
 
     async def _keep_file(self, request: Request) -> Response:
         """A changed version of an attachment; its id goes into `modifiedFileIds` of the answer."""
@@ -271,6 +278,7 @@ def _summary(transaction: Transaction, message: StoredMessage, names: dict[str, 
         "type": review.type if review is not None else None,
         "status": review.status if review is not None else None,
         "outcome": _outcome(message),
+        "delivery": message.delivery_status,
         "round": message.iteration,
         "picture": pictures[0] if pictures else None,
         "pictures": len(pictures),
