@@ -275,7 +275,7 @@ class ReviewRow(SQLModel, table=True):
 
 
 class ReviewMessageRow(SQLModel, table=True):
-    """One message that puts a question: the first, one in the channel it was escalated to, or a repeated one."""
+    """One message that puts a question: the first, a repeated one, or the one it was escalated with."""
 
     __tablename__ = "review_message"
     __table_args__ = (

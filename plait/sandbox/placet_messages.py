@@ -1,6 +1,7 @@
 """Messages of the Placet stand-in: post, stream, list, read, delete, ack, iterations (placet.md §3)."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -334,7 +335,7 @@ def _post(
         if key is not None:
             identity = key_id(word, channel.id, key)
             transaction.put(StoredKey(id=identity, parent=message.id, created_at=now))
-    marker = message.stream_id or message.client_id or message.id
+    marker = hashlib.sha256(message.text.encode()).hexdigest() if message.text else message.id
     transaction.record(POST_MESSAGE, entity_id=message.id, marker=marker, external_key=message.stream_id)
     return Posted(message, files, channel, replayed=False)
 
