@@ -1,15 +1,16 @@
-"""`python -m flows.run_with_review`: the flow from a terminal."""
+"""`python -m flows.run_with_review` and `flows.resume_reviews`: the flows from a terminal."""
 
 import asyncio
 import os
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import typer
 from prefect.settings import temporary_settings
 
 from flows._review_models import RunWithReview, Wait
 from flows._terminal import FAILED, TEMPORARY_SERVER, UNUSABLE, show_progress
+from flows.resume_reviews import resume_reviews
 from flows.run_with_review import run_with_review
 from plait.content.text import one_line, printable
 from plait.http.errors import ConfigurationError, InvalidInput, PlaitError
@@ -86,18 +87,44 @@ def run(
                 )
             )
     except PlaitError as error:
-        typer.echo(f"Error: {printable(str(error))}", err=True)
-        raise typer.Exit(
-            UNUSABLE if isinstance(error, InvalidInput | ConfigurationError) else FAILED
-        ) from None
+        _fail(error)
     _print(result)
     if result.status != "completed":
         raise typer.Exit(WAITING if result.status == "waiting" else REJECTED)
 
 
+def watch(
+    *,
+    watch_for: Annotated[float, typer.Option(min=0, help="Seconds to go on looking; 0 looks once.")] = 0.0,
+    pace: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 5.0,
+    placet: Annotated[str | None, typer.Option(help="Name of the Placet block.")] = None,
+    pletor: Annotated[str | None, typer.Option(help="Name of the Pletor block.")] = None,
+    ledger: Annotated[str | None, typer.Option(help="Name of the ledger block.")] = None,
+) -> None:
+    """Record what people decided, and resume the runs that wait for it."""
+    show_progress()
+    try:
+        with temporary_settings(TEMPORARY_SERVER):
+            asyncio.run(
+                resume_reviews(placet=placet, pletor=pletor, ledger=ledger, watch_for=watch_for, pace=pace)
+            )
+    except PlaitError as error:
+        _fail(error)
+
+
 def main() -> None:
     """Run the command."""
     typer.run(run)
+
+
+def resume() -> None:
+    """Run the other command."""
+    typer.run(watch)
+
+
+def _fail(error: PlaitError) -> NoReturn:
+    typer.echo(f"Error: {printable(str(error))}", err=True)
+    raise typer.Exit(UNUSABLE if isinstance(error, InvalidInput | ConfigurationError) else FAILED) from None
 
 
 def _pair(given: str, option: str) -> tuple[str, str]:

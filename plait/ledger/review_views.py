@@ -191,6 +191,13 @@ def open_subjects(connection: Connection, now: float) -> dict[str, Any]:
     }
 
 
+def suspended_reviews(connection: Connection, now: float) -> dict[str, str]:
+    """Open questions of suspended runs: question to run."""
+    del now
+    query = select(REVIEW.c.id, REVIEW.c.flow_run_id).where(_OPEN, REVIEW.c.flow_run_id.is_not(None))
+    return {row.id: row.flow_run_id for row in connection.execute(query)}
+
+
 def runs_to_resume(connection: Connection, now: float, *, limit: int = 200) -> list[WaitingRun]:
     """Suspended runs for which something was decided and whose turn it is, each once."""
     query = (

@@ -76,6 +76,14 @@ class Pass:
     """What could not be looked at, in words."""
     retry_after: float = 0.0
     """Seconds that Placet asks to stay away."""
+    waiting: int = 0
+    """Messages that still wait for an answer."""
+    calls: dict[str, int] = field(default_factory=dict)
+    """Requests made at Placet, by route: each has a limit of its own."""
+
+    def called(self, route: str) -> None:
+        """Count one request."""
+        self.calls[route] = self.calls.get(route, 0) + 1
 
 
 class Inbox:
@@ -202,7 +210,9 @@ class Inbox:
         """Record what left the list of the waiting; gives the reviews that could not be looked at."""
         posted = {one.message_id: one for one in messages if one.message_id is not None}
         try:
+            found.called("list_pending_reviews")
             pending = {message.id for message in await self._client.list_pending_reviews(channel_id)}
+            found.waiting += len(pending & posted.keys())
             left = {message_id: one for message_id, one in posted.items() if message_id not in pending}
             await self._read(channel_id, left, len(posted), found)
             for message_id, one in posted.items():
@@ -219,6 +229,7 @@ class Inbox:
         if len(left) > max(ONE_BY_ONE, 2 * posted / PAGE_LIMIT):
             await self._read_pages(channel_id, left, found)
         for message_id in list(left):
+            found.called("get_review")
             seen = Seen(left[message_id], await self._read_one(channel_id, message_id))
             if seen.message is not None or await self._is_gone(seen.open):
                 await self._record([seen], found)
@@ -239,6 +250,7 @@ class Inbox:
         """Newest first, until all are met. What a page redacts or does not show is read singly."""
         cursor: str | None = None
         while left:
+            found.called("list_messages")
             page = await self._client.list_messages(channel_id, cursor=cursor)
             met = [message for message in page.data if message.id in left and not has_secrets(message)]
             await self._record([Seen(left[message.id], message) for message in met], found)

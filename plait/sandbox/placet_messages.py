@@ -206,7 +206,7 @@ class Messages:
             state = "aborted" if body.stream_state == "aborted" else state
             changed = message.model_copy(update={"text": body.text, "stream_state": state, "updated_at": now})
             transaction.put(changed)
-            transaction.record(UPDATE_STREAM, entity_id=message.id, marker=stream_id)
+            transaction.record(UPDATE_STREAM, entity_id=message.id, marker=stream_id, external_key=stream_id)
             return Posted(changed, files_of(transaction, changed), channel, replayed=False)
 
         done = await self._context.store.transact(work)
