@@ -1,27 +1,20 @@
 """What `run_with_review` leaves for people: a manifest, and artifacts with the pictures."""
 
 import asyncio
-import base64
 import hashlib
 import os
 from pathlib import Path
 from typing import Final
 
-from prefect.artifacts import (
-    acreate_image_artifact,
-    acreate_markdown_artifact,
-    acreate_table_artifact,
-)
+from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
 from flows._review_models import ReviewRecord, RunWithReview
 from plait.content.remark import code_span, escape_cell, safe_markdown
 from plait.effects_text import moment
+from tasks._pictures import show_picture
 
 SHOWN_AT_MOST: Final = 12
-PICTURE_LIMIT: Final = 256 * 1024
-"""Bytes of a picture that an artifact carries; a larger one is in the folder only."""
 TEXT_SHOWN: Final = 16 * 1024
-PICTURES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 
 def default_folder(run_key: str, generation: int) -> Path:
@@ -55,11 +48,10 @@ async def write_artifacts(result: RunWithReview) -> None:
     await acreate_markdown_artifact(
         _summary(result), key="run-with-review-result", description="What came of the run"
     )
-    pictures = [file for file in result.files if file.media_type in PICTURES and file.size <= PICTURE_LIMIT]
-    for file in pictures[:SHOWN_AT_MOST]:
-        content = await asyncio.to_thread(file.path.read_bytes)
-        await acreate_image_artifact(
-            image_url=f"data:{file.media_type};base64,{base64.b64encode(content).decode()}",
+    for file in result.files[:SHOWN_AT_MOST]:
+        await show_picture(
+            file.path,
+            file.media_type,
             key=f"run-with-review-{file.path.stem}",
             description=f"{file.path.name}, SHA-256 {file.sha256[:12]}",
         )

@@ -94,12 +94,12 @@ def form_of(view: ReviewView) -> type[RunInput]:
             Field(description=f"{RECORDED}: it was decided elsewhere, and this form adds nothing."),
         ),
         "decided_by": (str, Field(min_length=1, max_length=200, description="Your name.")),
-        "why": (str | None, Field(default=None, description="Goes to Pletor as feedback.")),
+        "why": (str, Field(default="", description="Goes to Pletor as feedback.")),
     }
     if question.kind == "selection":
-        fields["choices"] = (str | None, Field(default=None, description="Numbers, such as 1 or 1, 3."))
+        fields["choices"] = (str, Field(default="", description="Numbers, such as 1 or 1, 3."))
     if question.kind == "edit":
-        fields["text"] = (str | None, Field(default=None, description="Yours, in place of the proposed one."))
+        fields["text"] = (str, Field(default="", description="Yours, in place of the proposed one."))
     made: type[RunInput] = create_model("ReviewForm", __base__=RunInput, **fields)
     return made.with_initial_data(description=question.message(view.id))
 

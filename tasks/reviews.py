@@ -38,6 +38,7 @@ from plait.vendors.pletor.client import PletorClient
 from plait.vendors.pletor.models import PendingReview
 from tasks._declare import OPTIONS
 from tasks._pace import Pace
+from tasks._pictures import show_picture
 from tasks._progress import say
 from tasks._run import Run, current_run
 
@@ -192,6 +193,14 @@ async def _ask(both: _Both, run_id: str, pending: PendingReview, asking: Asking)
                 subject=subject.model_dump(),
                 channel_id=asking.channel_id,
                 escalate_to=asking.escalate_to,
+            )
+
+        for number, file in enumerate(files, 1):
+            await show_picture(
+                folder / asset_file(file.source["asset_id"]),
+                file.media_type,
+                key=f"review-option-{number}",
+                description=f"{file.name} of {one_line(view.title, 100)} ({view.id})",
             )
 
         async def downloaded(file: ShownFile, path: Path) -> None:

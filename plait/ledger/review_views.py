@@ -89,6 +89,11 @@ class ReviewView(BaseModel):
         """Whether a decision is still wanted."""
         return self.state in {ReviewState.ASKED, ReviewState.WAITING}
 
+    @property
+    def messages_posted(self) -> bool:
+        """Whether anybody could have seen it."""
+        return self.state is not ReviewState.ASKED
+
 
 class OpenMessage(BaseModel):
     """A message that is not closed, and how its question stands."""

@@ -7,6 +7,7 @@ for download, and the policy forbids inline code.
 
 import asyncio
 from html import unescape
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -266,12 +267,14 @@ def _rounds(transaction: Transaction, message: StoredMessage) -> list[StoredMess
 def _summary(transaction: Transaction, message: StoredMessage, names: dict[str, str]) -> dict[str, Any]:
     """One row of a list."""
     review = message.review
+    lines = _lines(message)
     pictures = [file.id for file in files_of(transaction, message) if file.mime_type in PICTURES]
     return {
         "id": message.id,
         "channelId": message.parent,
         "channel": names.get(message.parent, ""),
-        "title": _title(message),
+        "title": lines[0] if lines else _untitled(message),
+        "snippet": lines[1] if len(lines) > 1 else "",
         "sender": message.sender_type,
         "level": message.status,
         "streaming": message.stream_state,
@@ -289,13 +292,19 @@ def _summary(transaction: Transaction, message: StoredMessage, names: dict[str, 
     }
 
 
-def _title(message: StoredMessage) -> str:
-    """The first line of the text, without Markdown's marks."""
-    first = next(filter(None, map(str.strip, (message.text or "").splitlines())), "")
-    line = " ".join(unescape(nh3.clean(prose_html(first), tags=set())).split())
-    if not line:
-        return message.review.type.capitalize() if message.review is not None else "File"
-    return line if len(line) <= _TITLE_LENGTH else f"{line[: _TITLE_LENGTH - 1]}…"
+def _lines(message: StoredMessage) -> list[str]:
+    """The first two lines of the text that say something, without Markdown's marks."""
+    said = (_bare(line) for line in filter(str.strip, (message.text or "").splitlines()))
+    return list(islice(filter(None, said), 2))
+
+
+def _bare(line: str) -> str:
+    bare = " ".join(unescape(nh3.clean(prose_html(line.strip()), tags=set())).split())
+    return bare if len(bare) <= _TITLE_LENGTH else f"{bare[: _TITLE_LENGTH - 1]}…"
+
+
+def _untitled(message: StoredMessage) -> str:
+    return message.review.type.capitalize() if message.review is not None else "File"
 
 
 def _outcome(message: StoredMessage) -> str | None:

@@ -135,7 +135,8 @@ function drawRow(row) {
   if (row.streaming === "aborted") facts.append(" · aborted");
   return make("li", {}, make("a",
     { href: `#review/${row.id}`, "aria-current": row.id === state.open ? "true" : null },
-    make("span", { class: "row-title" }, row.title), facts,
+    make("span", { class: "row-title" }, row.title),
+    row.snippet ? make("span", { class: "row-snippet" }, row.snippet) : null, facts,
     row.picture ? make("img", { class: "thumb", src: `reviewer/files/${row.picture}`, alt: "", loading: "lazy" }) : null));
 }
 
