@@ -24,7 +24,15 @@ from tasks._progress import say
 from tasks.placet import list_channels
 from tasks.pletor import cancel_run, list_agents, list_apps
 from tasks.pletor_runs import RunFailed, SavedFile, follow_run, save_results, start_run, upload_inputs
-from tasks.reviews import Acted, Asking, act_on_decisions, ask_reviews, close_thread, wait_for_decision
+from tasks.reviews import (
+    Acted,
+    Asking,
+    act_on_decisions,
+    ask_reviews,
+    close_thread,
+    look_for_decisions,
+    wait_for_decision,
+)
 
 MOST_REVIEWS: Final = 500
 """Questions of one run, after which something is wrong at the vendor."""
@@ -153,15 +161,16 @@ async def rounds(review: Review) -> PletorRun | None:
             deadline=review.deadline,
         )
         if run.ended:
-            await act_on_decisions(
-                review.placet, review.pletor, run.id, [view.id for view in await review.views()]
-            )
+            ids = [view.id for view in await review.views()]
+            acted = await act_on_decisions(review.placet, review.pletor, run.id, ids) if ids else []
+            if run.phase is Phase.DEAD:
+                await _stop_where_nobody_decided(review, acted, run)
             return run
         asked = await ask_reviews(review.placet, review.pletor, run.id, review.asking, handled=handled)
         if not await _decided(review, asked):
             return None
         acted = await act_on_decisions(review.placet, review.pletor, run.id, asked)
-        await _stop_where_nobody_decided(review, acted)
+        await _stop_where_nobody_decided(review, acted, run)
         handled = await _handled(review)
 
 
@@ -173,6 +182,7 @@ async def _decided(review: Review, asked: Sequence[str]) -> bool:
     resumable = can_suspend()
     if resumable:
         await record_forms(review.run.ledger)
+    await look_for_decisions(review.placet, review.pletor, review.pletor_run, asked)
     views = await review.run.ledger.ask(partial(find_reviews, review_ids=list(asked)))
     if not all(view.waits for view in views):
         return True
@@ -189,10 +199,11 @@ async def _handled(review: Review) -> list[str]:
     return [PletorSubject.model_validate(view.subject).review_id for view in done]
 
 
-async def _stop_where_nobody_decided(review: Review, acted: Sequence[Acted]) -> None:
+async def _stop_where_nobody_decided(review: Review, acted: Sequence[Acted], run: PletorRun) -> None:
     for one in acted:
         if one.became in {"failed", "withdrawn"}:
-            await cancel_run(review.pletor, review.pletor_run)
+            if not run.ended:
+                await cancel_run(review.pletor, run.id)
             error: ReviewExpired | ReviewWithdrawn = (
                 ReviewExpired(f"{one.review_id} expired: {one.outcome}; the Pletor run was canceled")
                 if one.became == "failed"

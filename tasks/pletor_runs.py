@@ -136,7 +136,7 @@ async def follow_run(
                 trouble, asked = error, error.retry_after
             else:
                 trouble = None
-                if run.ended or any(review.id not in handled for review in run.due_reviews):
+                if run.ended or (not is_app and any(one.id not in handled for one in run.due_reviews)):
                     return run
                 if run.status != seen:
                     seen = run.status

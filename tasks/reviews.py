@@ -30,7 +30,7 @@ from plait.reviews.at_pletor import (
     review_id_of,
     shown_files,
 )
-from plait.reviews.inbox import PASSING
+from plait.reviews.inbox import CLOSED, PASSING
 from plait.vendors.placet.client import LONGEST_WAIT, PlacetClient
 from plait.vendors.placet.models import Message, MessageContent
 from plait.vendors.placet.recovery import PostMessage
@@ -134,6 +134,22 @@ async def wait_for_decision(
         )
 
 
+@task(name="reviews.look", task_run_name="look for decisions about {run_id}", **OPTIONS)
+async def look_for_decisions(
+    placet: PlacetCredentials | str | None,
+    pletor: PletorCredentials | str | None,
+    run_id: str,
+    review_ids: Sequence[str],
+) -> None:
+    """Look once at Placet and Pletor, and record what was decided there. Waits for nobody."""
+    async with current_run() as run:
+        both = await _both(run, placet, pletor)
+        found = await both.inbox.work(review_ids)
+        if found.troubles:
+            say(f"Placet could not be asked: {one_line(found.troubles[0], 200)}")
+        await look(run.ledger, await both.pletor.get_run(run_id), await both.views(review_ids))
+
+
 @task(name="reviews.act", task_run_name="act on decisions about {run_id}", **OPTIONS)
 async def act_on_decisions(
     placet: PlacetCredentials | str | None,
@@ -177,6 +193,7 @@ async def _ask(both: _Both, run_id: str, pending: PendingReview, asking: Asking)
     subject = PletorSubject(account=both.pletor.account, run_id=run_id, review_id=pending.id)
     content = await content_of(both.pletor, pending)
     review_id = review_id_of(both.run.env, both.run.key, subject, content)
+    await _supersede(both, subject, review_id)
     view = await both.run.ledger.ask(partial(find_review, review_id=review_id))
     if view is not None and not (view.waits and view.messages[0].message_id is None):
         return review_id
@@ -211,16 +228,27 @@ async def _ask(both: _Both, run_id: str, pending: PendingReview, asking: Asking)
     return review_id
 
 
+async def _supersede(both: _Both, subject: PletorSubject, review_id: str) -> None:
+    """What was asked about the same review with other content is no longer the question."""
+    for view in await _of_run(both.run, subject.run_id):
+        if PletorSubject.of(view.subject) != subject or view.id == review_id or view.state in CLOSED:
+            continue
+        await _withdraw(both.run, view.id, reason="Pletor asks something else by now", outcome="changed")
+        await both.inbox.close(view.id)
+
+
+async def _of_run(run: Run, run_id: str) -> list[ReviewView]:
+    """Every question of this run key about one Pletor run."""
+    listed = await run.ledger.ask(partial(list_reviews, which="all", run_key=run.key, limit=MANY))
+    return [one for one in listed if (about := PletorSubject.of(one.subject)) and about.run_id == run_id]
+
+
 async def _terms(run: Run, subject: PletorSubject, pending: PendingReview, asking: Asking) -> Terms:
     """How many rounds there were is counted before a question is recorded, and never changes it later."""
-    earlier = await run.ledger.ask(partial(list_reviews, which="all", run_key=run.key, limit=MANY))
     rounds = 1 + sum(
         one.decision["decision"] == "regenerate"
-        for one in earlier
-        if one.decision is not None
-        and (about := PletorSubject.of(one.subject)) is not None
-        and about.run_id == subject.run_id
-        and one.question["content"]["review"]["type"] == pending.type
+        for one in await _of_run(run, subject.run_id)
+        if one.decision is not None and one.question["content"]["review"]["type"] == pending.type
     )
     options = asking.options
     if rounds >= asking.max_rounds:

@@ -142,7 +142,10 @@ function drawRow(row) {
 
 // ---------------------------------------------------------------- one message
 
+const VIEWS = { "#waiting": "waiting", "#history": "answered", "#messages": "messages" };
+
 function route() {
+  state.view = VIEWS[location.hash] || state.view;
   const found = /^#review\/([\w-]+)$/.exec(location.hash);
   state.open = found ? found[1] : null;
   document.body.classList.toggle("open", Boolean(state.open));
