@@ -24,7 +24,7 @@ from prefect.states import Completed
 from pydantic import BaseModel, Field
 
 from blocks import EffectLedger, PlacetCredentials, PletorCredentials, resolve
-from flows._resuming import Resumed, resume_decided, withdraw_cancelled
+from flows._resuming import resume_decided, withdraw_cancelled
 from plait.content.remark import escape_cell
 from plait.content.text import counted, one_line
 from plait.effects_text import span
@@ -138,26 +138,28 @@ async def _serve(desk: _Desk, watch_for: float, pace: float) -> None:
         began = time.monotonic()
         desk.bell.clear()
         found = await desk.inbox.work()
+        _add(desk, found)
+        refused = await _resume(desk)
         if began >= slow + SLOW:
             slow = began
             await _look_elsewhere(desk)
-        _add(desk, found)
-        resumed = await _resume(desk)
-        desk.result.resumed += sum(one.accepted for one in resumed)
-        desk.result.refused += sum(not one.accepted for one in resumed)
+            refused += await _resume(desk)
         if time.monotonic() >= end:
             return
-        again = any(not one.accepted for one in resumed)
-        await _rest(desk, began, found, min(pace, 1.0) if again else pace, end)
+        await _rest(desk, began, found, min(pace, 1.0) if refused else pace, end)
 
 
-async def _resume(desk: _Desk) -> list[Resumed]:
-    """A Prefect server that does not answer is asked again at the next look."""
+async def _resume(desk: _Desk) -> int:
+    """Resume whose turn it is; gives how many were refused. A Prefect that is down is asked again."""
     try:
-        return await resume_decided(desk.ledger)
+        resumed = await resume_decided(desk.ledger)
     except HTTPError as error:
         _trouble(desk, f"Prefect: {error}")
-        return []
+        return 0
+    refused = sum(not one.accepted for one in resumed)
+    desk.result.resumed += len(resumed) - refused
+    desk.result.refused += refused
+    return refused
 
 
 async def _rest(desk: _Desk, began: float, found: Pass, pace: float, end: float) -> None:
