@@ -4,11 +4,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help demo test lint format bench chaos serve wheel clean
+.PHONY: help demo demo-review test lint format bench chaos serve wheel clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo            documents in, answers with citations out (KEEP=1 leaves it open)"
+	@echo "make demo-review     pictures made, people decide in the browser (AUTO=1: a headless browser; KEEP=1)"
 	@echo "make test            builds the wheel and runs the tests against it (ARGS=... for pytest)"
 	@echo "make lint            ruff, mypy --strict, import contracts"
 	@echo "make bench           what the ledger costs, as ratios"
@@ -25,6 +26,9 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	@KEEP=$(KEEP) $(BIN)/python -m deployments.demo
+
+demo-review: $(READY)
+	@KEEP=$(KEEP) AUTO=$(AUTO) $(BIN)/python -m deployments.demo_review
 
 # The tests meet what users install: the wheel, not the source tree.
 wheel: $(READY)

@@ -15,6 +15,7 @@ VARIABLES: Final = {
     "api_key": "PLAIT_PLETOR_API_KEY",
     "token": "PLAIT_PLETOR_TOKEN",
     "organization": "PLAIT_PLETOR_ORGANIZATION",
+    "send_review_keys": "PLAIT_PLETOR_REVIEW_KEYS",
 }
 
 
@@ -22,7 +23,7 @@ class PletorCredentials(CredentialsBlock):
     """A Pletor API key, or a bearer JWT in its place (pletor.md §2.1).
 
     From the environment: `PLAIT_PLETOR_API_KEY` or `PLAIT_PLETOR_TOKEN`, and optionally
-    `PLAIT_PLETOR_URL` and `PLAIT_PLETOR_ORGANIZATION`.
+    `PLAIT_PLETOR_URL`, `PLAIT_PLETOR_ORGANIZATION` and `PLAIT_PLETOR_REVIEW_KEYS`.
 
     Example:
         ```python
@@ -58,6 +59,11 @@ class PletorCredentials(CredentialsBlock):
         title="Organization",
         description="Any label of your own; needed only where one ledger serves several organizations.",
     )
+    send_review_keys: bool = Field(
+        default=True,
+        title="Keys on review decisions",
+        description="Whether a decision carries an external_id; off where Pletor answers 422 to it.",
+    )
 
     @model_validator(mode="after")
     def _one_credential(self) -> Self:
@@ -82,6 +88,7 @@ class PletorCredentials(CredentialsBlock):
         return PletorClient(
             Transport(system="pletor", base_url=self.base_url, headers=headers, dialect=DIALECT),
             organization=self.organization,
+            send_review_keys=self.send_review_keys,
         )
 
 

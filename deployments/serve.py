@@ -6,13 +6,19 @@ Set `PREFECT_API_URL` first; stop with Ctrl-C. For scheduled and scaled work use
 from typing import Final
 
 from prefect import serve
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
 
 from flows.ingest_then_chat import ingest_then_chat
 from flows.reconcile_effects import reconcile_effects
+from flows.resume_reviews import resume_reviews
+from flows.run_with_review import run_with_review
 
 SWEEP: Final = 300
-"""Seconds between two runs of the sweeper."""
+"""Seconds between two runs of the sweeper, and of what takes up decisions."""
+WATCH: Final = 290
+"""Seconds that the latter goes on looking."""
+RUNS_AT_ONCE: Final = 10
 
 
 def main() -> None:
@@ -31,7 +37,25 @@ def main() -> None:
         interval=SWEEP,
         concurrency_limit=1,
     )
-    serve(chat, sweeper)
+    reviewed = RunnerDeployment.from_flow(
+        run_with_review,
+        name="served",
+        description="Run a Pletor agent or app with people deciding in Placet.",
+        tags=["plait", "pletor", "placet"],
+        parameters={"wait": "suspend"},
+    )
+    resumer = RunnerDeployment.from_flow(
+        resume_reviews,
+        name="served",
+        description="Record what people decided, and resume the runs that wait for it.",
+        tags=["plait", "placet"],
+        parameters={"watch_for": WATCH},
+        interval=SWEEP,
+        concurrency_limit=ConcurrencyLimitConfig(
+            limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
+        ),
+    )
+    serve(chat, sweeper, reviewed, resumer, limit=RUNS_AT_ONCE)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,17 @@ def effects(context: typer.Context) -> None:
     command(args=context.args, prog_name="plait effects")
 
 
+@app.command(
+    "reviews",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def reviews(context: typer.Context) -> None:
+    """See what waits for a person's decision, remind people, or take a question back."""
+    command = import_module("plait.reviews_cli").app
+    command(args=context.args, prog_name="plait reviews")
+
+
 @app.command()
 def guarantees(
     adversaries: Annotated[

@@ -125,7 +125,7 @@ def main() -> int:
     """Run, print the line and the table; 1 when the engine failed a case."""
     options = _options()
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # so that all is tidied up
-    console = Console(width=140)
+    console = Console(width=150)
     points = POINTS if options.engine == "plait" else baselines.POINTS
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="plait-chaos-") as folder:

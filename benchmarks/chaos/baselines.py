@@ -15,9 +15,11 @@ import httpx
 
 from benchmarks.chaos.cases import Case
 from benchmarks.chaos.job import Engine, Job, Report, Told
-from benchmarks.chaos.runner import KEY, SCRATCH
-from benchmarks.chaos.work import Work
+from benchmarks.chaos.runner import KEYS, ROOT, SCRATCH
+from benchmarks.chaos.work import Kind, Work
 from plait import failpoints
+from plait.sandbox.placet_store import REVIEWS
+from plait.sandbox.pletor_store import COPYWRITER
 
 POINTS: Final = ("before.send", "after.accept", "after.record")
 """Nothing sent; answered but not yet written down; written down."""
@@ -60,7 +62,8 @@ def point_of(point: str) -> str:
 
 def adapted(case: Case, engine: Engine) -> Case:
     """The same case for an engine that has no ledger: one of the three points, and no refused commit."""
-    kind = "conversation" if case.kind in {"generation", "sweep"} else case.kind
+    kind: Kind = "conversation" if case.kind in {"generation", "sweep"} else case.kind
+    kind = "run" if kind == "rerun" else kind
     return replace(
         case,
         kind=kind,
@@ -128,31 +131,56 @@ def _retried(call: Callable[[], Any]) -> Any:
 
 
 def _calls(work: Work, sandbox: str, client: httpx.Client) -> list[Callable[[], Any]]:
-    planck = f"{sandbox}/planck/api/v1/workspaces/{SCRATCH}"
-    documents = f"{sandbox}/officeplane/api/documents"
-    match work.kind:
-        case "upload":
-            files = {"file": ("a.docx", work.document)}
-            return [partial(_post, client, f"{documents}/upload", files=files)]
-        case "execute":
-            url = f"{documents}/{work.document_id}/execute"
-            return [partial(_post, client, url, json={"tree": work.tree})]
-        case "messages":
-            url = f"{planck}/conversations/{work.conversation_id}/messages"
-            return [partial(_stream, client, url, text) for text in work.texts]
-        case "chat":
-            return [partial(_stream, client, f"{planck}/chat", text) for text in work.texts]
-        case _:
-            url = f"{planck}/conversations"
-            return [partial(_post, client, url, json={"name": text}) for text in work.texts]
+    """The requests as the vendors' quickstarts have them: without a key of ours."""
+    text, address = work.texts[0], f"{sandbox}/{{}}".format
+    files = {"file": ("a.docx", work.document)}
+    planck = f"{address(ROOT['planck'])}/workspaces/{SCRATCH}"
+    pletor, placet = address(ROOT["pletor"]), f"{address(ROOT['placet'])}/api/v1"
+    documents = f"{address(ROOT['officeplane'])}/api/documents"
+    one: dict[Kind, tuple[str, str, dict[str, Any]]] = {
+        "upload": ("officeplane", f"{documents}/upload", {"files": files}),
+        "execute": ("officeplane", f"{documents}/{work.document_id}/execute", {"json": {"tree": work.tree}}),
+        "run": ("pletor", f"{pletor}/runs", {"json": _run(text)}),
+        "asset": ("pletor", f"{pletor}/assets/upload", {"files": files}),
+        "review": (
+            "pletor",
+            f"{pletor}/runs/{work.run_id}/reviews/{work.review_id}",
+            {"json": {"decision": "approve"}},
+        ),
+        "post": ("placet", f"{placet}/messages", {"json": _question(text, work.file_id)}),
+        "file": ("placet", f"{placet}/files/store", {"files": files, "data": {"channelId": REVIEWS}}),
+        "channel": ("placet", f"{placet}/agents", {"json": {"name": "Chaos", "description": text}}),
+    }
+    if work.kind in one:
+        service, url, body = one[work.kind]
+        return [partial(_post, client, service, url, **body)]
+    if work.kind == "messages":
+        url = f"{planck}/conversations/{work.conversation_id}/messages"
+        return [partial(_stream, client, url, text) for text in work.texts]
+    if work.kind == "chat":
+        return [partial(_stream, client, f"{planck}/chat", text) for text in work.texts]
+    return [
+        partial(_post, client, "planck", f"{planck}/conversations", json={"name": text})
+        for text in work.texts
+    ]
 
 
-def _post(client: httpx.Client, url: str, **body: Any) -> Any:
-    return client.post(url, headers={"X-API-Key": KEY}, **body).raise_for_status().json()
+def _run(title: str) -> dict[str, Any]:
+    return {"agent_id": COPYWRITER.id, "inputs": [{"id": "title", "value": title}]}
+
+
+def _question(text: str, file_id: str) -> dict[str, Any]:
+    options = [{"id": "approve", "label": "Approve"}, {"id": "reject", "label": "Reject"}]
+    review = {"type": "approval", "payload": {"options": options}}
+    return {"channelId": REVIEWS, "text": text, "review": review, "attachmentIds": [file_id]}
+
+
+def _post(client: httpx.Client, service: str, url: str, **body: Any) -> Any:
+    return client.post(url, headers=KEYS[service], **body).raise_for_status().json()
 
 
 def _stream(client: httpx.Client, url: str, text: str) -> str:
-    headers = {"X-API-Key": KEY, "Accept": "text/event-stream"}
+    headers = {**KEYS["planck"], "Accept": "text/event-stream"}
     with client.stream("POST", url, json={"message": text}, headers=headers) as answer:
         answer.raise_for_status()
         said = "".join(answer.iter_text())

@@ -21,26 +21,43 @@ OPERATION: Final[dict[Kind, tuple[str, str, str]]] = {
     "batch": ("planck", "create_conversation", "list_conversations"),
     "generation": ("planck", "create_conversation", "list_conversations"),
     "sweep": ("planck", "create_conversation", "list_conversations"),
+    "run": ("pletor", "create_run", "list_runs"),
+    "rerun": ("pletor", "create_run", "list_runs"),
+    "asset": ("pletor", "upload_asset", "list_assets"),
+    "review": ("pletor", "resolve_review", "get_run"),
+    "post": ("placet", "post_message", "list_messages"),
+    "file": ("placet", "store_file", "list_files"),
+    "channel": ("placet", "create_channel", "list_channels"),
 }
 """Service, effectful operation, and the read its look begins with."""
 
-_SENDERS: Final[tuple[Kind, ...]] = ("upload", "execute", "conversation", "messages", "chat", "batch")
-_FINDERS: Final[tuple[Kind, ...]] = ("upload", "execute", "conversation", "messages", "batch")
-_UNITS: Final[tuple[Kind, ...]] = ("upload", "execute", "messages")
+_CONFLICTING: Final[tuple[Kind, ...]] = ("run", "asset")
+"""Keyed, and a repeat is a 409, after which the original is looked for."""
+_KEYED: Final[tuple[Kind, ...]] = (*_CONFLICTING, "rerun", "post")
+_FINDERS: Final[tuple[Kind, ...]] = (
+    *("upload", "execute", "conversation", "messages", "batch"),
+    *("review", "file", "channel"),
+)
+_LOOKERS: Final[tuple[Kind, ...]] = (*_FINDERS, *_CONFLICTING)
+_REPEATERS: Final[tuple[Kind, ...]] = (*_FINDERS, *_CONFLICTING, "post")
+_SENDERS: Final[tuple[Kind, ...]] = (*_REPEATERS, "chat")
+_UNITS: Final[tuple[Kind, ...]] = ("upload", "execute", "messages", "review")
+_STREAMED: Final[tuple[Kind, ...]] = ("upload", "asset", "file")
 _KINDS: Final[dict[str, tuple[Kind, ...]]] = {
-    **{f"verdict.{side}_commit": _FINDERS for side in ("before", "after")},
-    "connect.after": ("conversation", "chat", "batch"),  # where there is a unit, its look connected
+    **{f"verdict.{side}_commit": _LOOKERS for side in ("before", "after")},
+    # Where there is a unit, its look connected.
+    "connect.after": ("conversation", "chat", "batch", "run", "asset", "review", "post", "file", "channel"),
     "unit.after_lock": _UNITS,
     "baseline.after_store": _UNITS,
-    "chunk.between": ("upload",),
-    "body.last_chunk.before": ("upload",),
-    "takeover.after": _FINDERS,
-    "look.before": _FINDERS,
+    "chunk.between": _STREAMED,
+    "body.last_chunk.before": _STREAMED,
+    "takeover.after": _REPEATERS,
+    "look.before": _LOOKERS,
     "look.between_pages": ("upload",),
-    "look.after": _FINDERS,
-    "resend.before_permit": _FINDERS,
+    "look.after": _LOOKERS,
+    "resend.before_permit": _REPEATERS,
     "sweep.before_look": ("sweep",),
-    "generation.before_insert": ("generation",),
+    "generation.before_insert": ("generation", "rerun"),
     "batch.mid_claim": ("batch",),
     "batch.between_items": ("batch",),
 }
@@ -55,7 +72,7 @@ WINDOW: Final = frozenset(
 )
 """Between the permit and the last byte: only proof of death lets another runner conclude absence."""
 
-SINGLE: Final[tuple[Kind, ...]] = ("upload", "execute", "conversation")
+SINGLE: Final[tuple[Kind, ...]] = ("upload", "execute", "conversation", "review", "file", "channel")
 """One findable effect and nothing else, so that all other runners can do is to wait for it."""
 _ROWS: Final[dict[int, Action]] = {0: "kill", 1: "stop_long"}
 """Every point is struck so at the beginning of every run; later rows draw their blows."""
@@ -130,7 +147,7 @@ def make_case(seed: int, number: int, runners: int) -> Case:
     action: Action = _ROWS.get(row) or _action(point, rng)
     kinds = _KINDS.get(point, _SENDERS)
     if action == "stop_long" and point in WINDOW:
-        kinds = tuple(kind for kind in kinds if kind in SINGLE)
+        kinds = tuple(kind for kind in kinds if kind in SINGLE or kind in _KEYED)
     kind = rng.choice(kinds)
     if kind == "sweep":
         action = "kill"
@@ -175,9 +192,11 @@ def _visit(point: str, row: int, rng: random.Random) -> int:
 def _prelude(point: str, kind: Kind, rng: random.Random) -> str:
     if kind == "sweep":
         return "check2.after"
-    leads = ("permit.after_commit", "headers.after_write", "body.after_write")  # whatever the fault
+    leads: tuple[str, ...] = ("permit.after_commit", "headers.after_write", "body.after_write")
     if point == "takeover.after":
         return rng.choice(("hook.before_permit", *leads))
+    if kind in _KEYED:
+        leads = ("permit.after_commit", "body.after_write")  # headers alone would use the fault up
     recovery = point.startswith(("look.", "verdict.")) and point != "look.between_pages"
     return rng.choice(leads) if recovery and rng.random() < 0.5 else ""  # noqa: PLR2004 - half of them
 
@@ -207,10 +226,12 @@ def _groups(point: str, kind: Kind) -> dict[str, Rules]:
         "renew.after_commit": _SLOW,
         "loop.blocked": _SLOW,
         "look.between_pages": torn | _FOUND_ANSWERED,
-        "resend.before_permit": refused,
+        "resend.before_permit": refused | (torn | _FOUND_ANSWERED | _LATE if kind in _KEYED else {}),
     }
     if point in leads:
         return leads[point]
+    if point.startswith(("look.", "verdict.")) and kind in _KEYED:
+        return torn | _FOUND_ANSWERED  # only a repeat of what landed is a 409
     if point.startswith(("look.", "verdict.")):
         return torn | _FOUND_ANSWERED | refused | _LATE
     if point in _ANSWERED:

@@ -1,7 +1,7 @@
 """The verdict on one case, by the vendor's own counters and by what the ledger admits."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from benchmarks.chaos.cases import Case
 from benchmarks.chaos.job import LEASE, SETTLING
@@ -17,6 +17,11 @@ BEFORE_PERMIT = frozenset(
     | {"permit.before_commit"}
 )
 """A blow here leaves nothing open, so that even a blind effect is done in the end."""
+_IDENTIFIED: Final = frozenset(
+    {"upload_document", "create_conversation", "create_run", "upload_asset", "resolve_review"}
+    | {"post_message", "store_file", "create_channel"}
+)
+"""Operations whose result has the id that the sandbox counts them by."""
 
 
 @dataclass(slots=True)
@@ -104,14 +109,16 @@ def _judge_effect(evidence: Evidence, intended: Intended, verdict: Verdict) -> N
 
 
 def _judge_identity(evidence: Evidence, intended: Intended, done: list[AnyRow], verdict: Verdict) -> None:
-    """The recorded result is the accepted one, not a neighbour's."""
-    if intended.operation not in {"upload_document", "create_conversation"}:
+    """The recorded result is the accepted one, not a neighbour's; a key it came under is the ledger's."""
+    accepted = [
+        row for row in evidence.accepted[intended.operation] if intended.is_counted(row.marker, row.entity_id)
+    ]
+    foreign = {row.external_key for row in accepted} - {None, *(row.external_id for row in done)}
+    if foreign:
+        verdict.wrong.append(f"{intended.label} was accepted under {foreign}, which is no key of the ledger")
+    if intended.operation not in _IDENTIFIED:
         return
-    mine = {
-        row.entity_id
-        for row in evidence.accepted[intended.operation]
-        if intended.is_counted(row.marker, row.entity_id)
-    }
+    mine = {row.entity_id for row in accepted}
     recorded = {row.vendor_id for row in done}
     if recorded - mine:
         verdict.lost += 1

@@ -2,14 +2,18 @@
 
 import asyncio
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 
-from benchmarks.chaos.runner import KEY, SCRATCH
+from benchmarks.chaos.runner import KEYS, ROOT, SCRATCH
 from benchmarks.chaos.work import Work, word_document
+from plait.sandbox.placet_settings import PlacetSettings
+from plait.sandbox.placet_store import REVIEWS
+from plait.sandbox.pletor_settings import PletorSettings
+from plait.sandbox.pletor_store import COPYWRITER
 from plait.sandbox.process import SandboxProcess, start_sandbox
 from plait.sandbox.settings import OfficePlaneSettings
 from plait.sandbox.store import EffectRow
@@ -49,6 +53,8 @@ class Lane:
                 state=self.folder / "sandbox.db",
                 seed=self.seed,
                 officeplane=OfficePlaneSettings(ingest_seconds=0.0),
+                placet=PlacetSettings(throttle=False),
+                pletor=PletorSettings(work_seconds=0.0),
                 timeout=120.0,
             )
         self._served = 1
@@ -72,23 +78,40 @@ class Lane:
             (await self._http.post(f"{self.url}/_sandbox/faults", json=given)).raise_for_status()
 
     async def prepare(self, work: Work) -> Work:
-        """The document or the conversation that the case acts on."""
-        if work.kind == "execute":
-            files = {"file": ("base.docx", word_document(f"base of {work.token}"))}
-            answer = await self._http.post(f"{self.url}/officeplane/api/documents/upload", files=files)
-            return Work(kind=work.kind, token=work.token, document_id=answer.raise_for_status().json()["id"])
-        if work.kind == "messages":
-            answer = await self._http.post(
-                f"{self.url}/planck/api/v1/workspaces/{SCRATCH}/conversations",
-                headers={"X-API-Key": KEY},
-                json={"name": f"base of {work.token}"},
-            )
-            return Work(
-                kind=work.kind, token=work.token, conversation_id=answer.raise_for_status().json()["id"]
-            )
-        return work
+        """What the case acts on: a document, a conversation, a run that asks, a stored picture."""
+        base = f"base of {work.token}"
+        match work.kind:
+            case "execute":
+                made = await self._post("officeplane", "/api/documents/upload", files=_form(base))
+                return replace(work, document_id=made["id"])
+            case "messages":
+                made = await self._post("planck", f"/workspaces/{SCRATCH}/conversations", json={"name": base})
+                return replace(work, conversation_id=made["id"])
+            case "review":
+                body = {"agent_id": COPYWRITER.id, "inputs": [{"id": "title", "value": base}]}
+                run = await self._post("pletor", "/runs", json=body)
+                asked = await self._call("GET", "pletor", f"/runs/{run['id']}")
+                return replace(work, run_id=run["id"], review_id=asked["pending_reviews"][0]["id"])
+            case "post":
+                channel = {"channelId": REVIEWS}
+                made = await self._post("placet", "/api/v1/files/store", data=channel, files=_form(base))
+                return replace(work, file_id=made["id"])
+            case _:
+                return work
+
+    async def _post(self, service: str, path: str, **body: Any) -> Any:
+        return await self._call("POST", service, path, **body)
+
+    async def _call(self, method: str, service: str, path: str, **body: Any) -> Any:
+        url = f"{self.url}/{ROOT[service]}{path}"
+        answer = await self._http.request(method, url, headers=KEYS[service], **body)
+        return answer.raise_for_status().json()
 
     async def accepted(self, operation: str) -> list[EffectRow]:
         """What the sandbox accepted of one operation, ever."""
         answer = await self._http.get(f"{self.url}/_sandbox/effects", params={"operation": operation})
         return [EffectRow.model_validate(row) for row in answer.raise_for_status().json()["effects"]]
+
+
+def _form(text: str) -> dict[str, tuple[str, bytes]]:
+    return {"file": ("base.docx", word_document(text))}

@@ -1,9 +1,10 @@
-"""The one line, and the table by operation and point."""
+"""The one line, and the table by point and kind of work."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from rich.table import Table
+from rich.box import SIMPLE_HEAD
+from rich.table import Column, Table
 
 from benchmarks.chaos.cases import OPERATION, Case
 from benchmarks.chaos.judge import Verdict
@@ -29,7 +30,7 @@ class Totals:
         self.wrong_at[point] += bool(verdict.wrong)
         if verdict.struck:
             self.points.add(point)
-            self.by_point[point][_column(case)] += 1
+            self.by_point[point][case.kind] += 1
         else:
             self.missed += 1
 
@@ -43,17 +44,14 @@ class Totals:
         )
 
     def table(self, points: tuple[str, ...]) -> Table:
-        """How often each point was struck, by operation."""
-        columns = sorted({column for row in self.by_point.values() for column in row})
-        table = Table("point", *columns, "wrong", title="Cases struck, by point and operation")
+        """How often each point was struck, by kind of work."""
+        columns = [kind for kind in OPERATION if any(row.get(kind) for row in self.by_point.values())]
+        names = Column("point", no_wrap=True)
+        title = "Cases struck, by point and kind of work"
+        table = Table(names, *columns, "wrong", title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for point in points:
             row = self.by_point.get(point, {})
             table.add_row(
                 point, *(str(row.get(name, "")) for name in columns), str(self.wrong_at[point] or "")
             )
         return table
-
-
-def _column(case: Case) -> str:
-    name = OPERATION[case.kind][1]
-    return {"batch": f"{name} (batch)", "generation": f"{name} (again)"}.get(case.kind, name)

@@ -11,10 +11,11 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
+from benchmarks.chaos.cases import OPERATION
 from benchmarks.chaos.job import LIMIT, WINDOW, Job, Report, Told
 from plait import failpoints
 from plait.http import Transport
@@ -23,15 +24,42 @@ from plait.ledger import EffectInProgress, Ledger
 from plait.ledger.recipe import AnyRecipe
 from plait.ledger.store.rows import ATTEMPT, EFFECT
 from plait.ledger.sweep import sweep_one
+from plait.sandbox.placet_store import REVIEWS
 from plait.sandbox.planck_store import SCRATCH as SCRATCH_WORKSPACE
+from plait.sandbox.pletor_store import COPYWRITER
 from plait.vendors.officeplane.client import OfficePlaneClient
 from plait.vendors.officeplane.models import ActionTree
 from plait.vendors.officeplane.recovery import ExecutePlan, UploadDocument
+from plait.vendors.placet.client import PlacetClient
+from plait.vendors.placet.models import ChannelRequest, MessageContent
+from plait.vendors.placet.recovery import CreateChannel, PostMessage, StoreFile
+from plait.vendors.placet.reviews import Approval
 from plait.vendors.planck.client import PlanckClient
 from plait.vendors.planck.recovery import Chat, CreateConversation, SendMessage
+from plait.vendors.pletor.client import PletorClient
+from plait.vendors.pletor.models import RunInput, approve
+from plait.vendors.pletor.recovery import CreateRun, ResolveReview, UploadAsset
 
-KEY = "pk_live_sandbox"
-SCRATCH = SCRATCH_WORKSPACE.id
+SCRATCH: Final = SCRATCH_WORKSPACE.id
+ROOT: Final = {
+    "officeplane": "officeplane",
+    "planck": "planck/api/v1",
+    "pletor": "pletor/api/public/v1",
+    "placet": "placet",
+}
+"""Where each service's base URL is, below the sandbox's."""
+KEYS: Final[dict[str, dict[str, str]]] = {
+    "officeplane": {},
+    "planck": {"X-API-Key": "pk_live_sandbox"},
+    "pletor": {"X-Api-Key": "sk-sandbox"},
+    "placet": {"x-api-key": "hp_sandbox"},
+}
+_CLIENTS: Final[dict[str, Any]] = {
+    "officeplane": OfficePlaneClient,
+    "planck": PlanckClient,
+    "pletor": PletorClient,
+    "placet": PlacetClient,
+}
 
 
 def run(job: Job) -> None:
@@ -64,39 +92,63 @@ async def _main(job: Job) -> None:
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with AsyncExitStack() as stack:
-        officeplane = await stack.enter_async_context(
-            OfficePlaneClient(Transport(system="officeplane", base_url=f"{job.sandbox}/officeplane"))
-        )
-        planck = await stack.enter_async_context(
-            PlanckClient(
-                Transport(
-                    system="planck", base_url=f"{job.sandbox}/planck/api/v1", headers={"X-API-Key": KEY}
-                )
-            )
-        )
+        client = await stack.enter_async_context(_client(job))
         ledger = await stack.enter_async_context(Ledger.open(job.ledger, timing=job.timing))
-        report = await _perform(job, ledger, _recipes(job, officeplane, planck))
+        report = await _perform(job, ledger, _recipes(job, client))
     write(job, report)
 
 
-def _recipes(job: Job, officeplane: OfficePlaneClient, planck: PlanckClient) -> list[AnyRecipe]:
+def _client(job: Job) -> Any:
+    service = OPERATION[job.work.kind][0]
+    address = f"{job.sandbox}/{ROOT[service]}"
+    return _CLIENTS[service](Transport(system=service, base_url=address, headers=KEYS[service]))
+
+
+def _recipes(job: Job, client: Any) -> list[AnyRecipe]:
     work = job.work
     recipes: list[Any]
     match work.kind:
         case "upload":
-            recipes = [UploadDocument(officeplane, _document(job))]
+            recipes = [UploadDocument(client, _document(job))]
         case "execute":
-            tree = ActionTree.model_validate(work.tree)
-            recipes = [ExecutePlan(officeplane, work.document_id, tree)]
+            recipes = [ExecutePlan(client, work.document_id, ActionTree.model_validate(work.tree))]
         case "messages":
-            recipes = [SendMessage(planck, SCRATCH, work.conversation_id, text) for text in work.texts]
+            recipes = [SendMessage(client, SCRATCH, work.conversation_id, text) for text in work.texts]
         case "chat":
-            recipes = [Chat(planck, SCRATCH, text) for text in work.texts]
+            recipes = [Chat(client, SCRATCH, text) for text in work.texts]
+        case "run" | "rerun" | "asset" | "review":
+            recipes = [_of_pletor(job, client)]
+        case "post" | "file" | "channel":
+            recipes = [_of_placet(job, client)]
         case _:
-            recipes = [CreateConversation(planck, SCRATCH, text) for text in work.texts]
+            recipes = [CreateConversation(client, SCRATCH, text) for text in work.texts]
     for recipe in recipes:
         recipe.operation = replace(recipe.operation, send_window=WINDOW)
     return recipes
+
+
+def _of_pletor(job: Job, client: PletorClient) -> Any:
+    work = job.work
+    match work.kind:
+        case "asset":
+            return UploadAsset(client, _document(job))
+        case "review":
+            return ResolveReview(client, work.run_id, work.review_id, approve())
+        case _:
+            return CreateRun(client, COPYWRITER.id, [RunInput.text("title", work.texts[0])])
+
+
+def _of_placet(job: Job, client: PlacetClient) -> Any:
+    work = job.work
+    text = work.texts[0]
+    match work.kind:
+        case "file":
+            return StoreFile(client, REVIEWS, _document(job))
+        case "channel":
+            return CreateChannel(client, ChannelRequest(name="Chaos", description=text))
+        case _:
+            content = MessageContent(text=text, review=Approval(), attachment_ids=(work.file_id,))
+            return PostMessage(client, REVIEWS, content)
 
 
 def _document(job: Job) -> Path:
@@ -127,7 +179,7 @@ async def _perform(job: Job, ledger: Ledger, recipes: list[AnyRecipe]) -> Report
             for label, recipe in zip(labels, recipes, strict=True)
         )
     )
-    if job.work.kind == "generation" and told[0].status == "done":
+    if job.work.kind in {"generation", "rerun"} and told[0].status == "done":
         again = ledger.effects(run_key=job.run_key, env="chaos", generation=1)
         told = [await _tell(labels[0], again.perform(recipes[0], step=labels[0]))]
     return Report(effects=told)

@@ -7,7 +7,21 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 Kind: TypeAlias = Literal[
-    "upload", "execute", "conversation", "messages", "chat", "batch", "generation", "sweep"
+    "upload",
+    "execute",
+    "conversation",
+    "messages",
+    "chat",
+    "batch",
+    "generation",
+    "sweep",
+    "run",
+    "rerun",
+    "asset",
+    "review",
+    "post",
+    "file",
+    "channel",
 ]
 BATCH: Final = 4
 
@@ -50,12 +64,17 @@ class Intended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """The inputs of one case. `document_id` and `conversation_id` exist before it begins."""
+    """The inputs of one case. What an id names exists before it begins."""
 
     kind: Kind
     token: str
     document_id: str = ""
     conversation_id: str = ""
+    run_id: str = ""
+    review_id: str = ""
+    """A decision that the run waits for."""
+    file_id: str = ""
+    """A picture to attach."""
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -74,28 +93,36 @@ class Work:
         inputs = {"document_id": self.document_id, "title": f"Chapter {self.token}"}
         return {"tree": [{"id": "n1", "action": "add_chapter", "inputs": inputs, "children": []}]}
 
+    @property
+    def _digest_of_document(self) -> str:
+        return hashlib.sha256(self.document).hexdigest()
+
     def intended(self) -> tuple[Intended, ...]:
         """What must have happened in the end."""
-        match self.kind:
-            case "upload":
-                digest = hashlib.sha256(self.document).hexdigest()
-                return (Intended("document", "upload_document", digest),)
-            case "execute":
-                return (Intended("plan", "execute_plan", self.document_id),)
-            case "messages":
-                return tuple(
-                    Intended(f"message {n}", "send_message", _digest(text))
-                    for n, text in enumerate(self.texts)
-                )
-            case "chat":
-                return (Intended("question", "chat", _digest(self.texts[0]), blind=True),)
-            case "generation":
-                return (Intended("conversation 0", "create_conversation", self.texts[0], count=2),)
-            case _:
-                return tuple(
-                    Intended(f"conversation {n}", "create_conversation", text)
-                    for n, text in enumerate(self.texts)
-                )
+        first = self.texts[0]
+        single: dict[Kind, tuple[str, str, str]] = {
+            "upload": ("document", "upload_document", self._digest_of_document),
+            "execute": ("plan", "execute_plan", self.document_id),
+            "chat": ("question", "chat", _digest(first)),
+            "generation": ("conversation 0", "create_conversation", first),
+            "run": ("run", "create_run", first),
+            "rerun": ("run", "create_run", first),
+            "asset": ("asset", "upload_asset", self._digest_of_document),
+            "review": ("decision", "resolve_review", self.review_id),
+            "post": ("review", "post_message", _digest(first)),
+            "file": ("file", "store_file", self._digest_of_document),
+            "channel": ("channel", "create_channel", first),
+        }
+        if self.kind in single:
+            count = 2 if self.kind in {"generation", "rerun"} else 1
+            return (Intended(*single[self.kind], count=count, blind=self.kind == "chat"),)
+        if self.kind == "messages":
+            return tuple(
+                Intended(f"message {n}", "send_message", _digest(text)) for n, text in enumerate(self.texts)
+            )
+        return tuple(
+            Intended(f"conversation {n}", "create_conversation", text) for n, text in enumerate(self.texts)
+        )
 
 
 def word_document(token: str) -> bytes:

@@ -30,6 +30,48 @@ class AttemptOutcome(StrEnum):
     ABSENT = "absent"
 
 
+class ReviewState(StrEnum):
+    """Where a question to a person stands."""
+
+    ASKED = "asked"
+    """Recorded; no message of it is known to be posted yet."""
+    WAITING = "waiting"
+    DECIDED = "decided"
+    USED = "used"
+    """Decided, and acted on."""
+    WITHDRAWN = "withdrawn"
+    """Nobody needs an answer any more."""
+
+
+OPEN_REVIEWS = (ReviewState.ASKED, ReviewState.WAITING)
+
+
+class Through(StrEnum):
+    """Where an answer was given."""
+
+    PLACET = "placet"
+    PREFECT = "prefect"
+    VENDOR = "vendor"
+    """At the system whose work is reviewed, in its own interface."""
+    EXPIRY = "expiry"
+    """By nobody in time: the rule that was set for this case decided."""
+
+
+class AnswerStanding(StrEnum):
+    """What an answer that was seen came to."""
+
+    DECIDED = "decided"
+    """It is the decision."""
+    AGREED = "agreed"
+    """It came after the decision and says the same."""
+    CONFLICTING = "conflicting"
+    """It came after the decision and says something else."""
+    LATE = "late"
+    """It came after the expiry had decided, or after the question was withdrawn."""
+    UNUSABLE = "unusable"
+    """It decides nothing: dismissed, incomplete, or made on other content than was asked about."""
+
+
 class EffectRow(SQLModel, table=True):
     """One effect: what was meant, who is at it, what came of it."""
 
@@ -165,3 +207,123 @@ class UnitLockRow(SQLModel, table=True):
     unit: str = Field(primary_key=True)
     external_id: str | None = None
     free_after: float = 0.0
+
+
+class ReviewRow(SQLModel, table=True):
+    """One question to a person, and the one decision on it."""
+
+    __tablename__ = "review"
+    __table_args__ = (
+        Index(
+            "review_open",
+            "created_at",
+            sqlite_where=text("state IN ('asked','waiting')"),
+            postgresql_where=text("state IN ('asked','waiting')"),
+        ),
+        Index(
+            "review_due",
+            "expires_at",
+            sqlite_where=text("state = 'waiting'"),
+            postgresql_where=text("state = 'waiting'"),
+        ),
+        Index(
+            "review_to_resume",
+            "resume_at",
+            sqlite_where=text("resume_at IS NOT NULL"),
+            postgresql_where=text("resume_at IS NOT NULL"),
+        ),
+        Index("review_created", "created_at"),
+        Index("review_run", "run_key", "created_at"),
+    )
+
+    id: str = Field(primary_key=True)
+    env: str
+    run_key: str
+    subject: Any = Field(sa_column=Column(JSON))
+    """What the decision is about: its system, and that system's names for it."""
+    title: str
+    question: Any = Field(sa_column=Column(JSON))
+    """Exactly what is shown, with the digests of its files."""
+    digest: str
+    """Of the question."""
+    state: str
+    expires_in: float
+    expires_at: float | None = None
+    """None while no message is posted that could be answered."""
+    on_expiry: str
+    escalate_to: str | None = None
+    """Another channel's id."""
+    level: int = 0
+    """1 once it was escalated."""
+    flow_run_id: str | None = None
+    """The suspended run that a decision resumes."""
+    resume_at: float | None = None
+    """When a resumption is tried next; None where none is wanted."""
+    resumed_at: float | None = None
+    decision: Any = Field(default=None, sa_column=Column(JSON))
+    decided_by: str | None = None
+    decided_why: str | None = None
+    decided_through: str | None = None
+    decided_at: float | None = None
+    outcome: str | None = None
+    """What acting on the decision came to."""
+    reminders: int = 0
+    note: str | None = None
+    """Why it does not move, for people."""
+    created_at: float
+    closed_at: float | None = None
+
+
+class ReviewMessageRow(SQLModel, table=True):
+    """One message that puts a question: the first, a repeated one, or the one it was escalated with."""
+
+    __tablename__ = "review_message"
+    __table_args__ = (
+        Index(
+            "review_message_open",
+            "account",
+            "channel_id",
+            sqlite_where=text("closed_at IS NULL"),
+            postgresql_where=text("closed_at IS NULL"),
+        ),
+        Index("review_message_id", "message_id"),
+    )
+
+    review_id: str = Field(primary_key=True, foreign_key="review.id", ondelete="CASCADE")
+    n: int = Field(primary_key=True)
+    account: str
+    channel_id: str
+    lifetime: int
+    """Seconds the inbox is told to keep it open; fixed here, because a repeated post must be equal."""
+    reason: str | None = None
+    """Why it is put again; shown in the message."""
+    message_id: str | None = None
+    shown: str | None = None
+    """Digest of the message as it was posted."""
+    posted_at: float | None = None
+    closed_at: float | None = None
+    closed_by: str | None = None
+    """answered, expired, deleted, retracted, or left."""
+
+
+class ReviewAnswerRow(SQLModel, table=True):
+    """One answer that was seen, whatever it came to. Kept for ever."""
+
+    __tablename__ = "review_answer"
+
+    review_id: str = Field(primary_key=True, foreign_key="review.id", ondelete="CASCADE")
+    nonce: str = Field(primary_key=True)
+    """Made of the answer itself, so that seeing one twice is one row."""
+    through: str
+    n: int | None = None
+    """The message it answers."""
+    standing: str
+    said: Any = Field(default=None, sa_column=Column(JSON))
+    """The decision it makes; None where it makes none."""
+    by: str
+    why: str | None = None
+    digest: str | None = None
+    """Of the question it was made on."""
+    answered_at: float | None = None
+    """By the clock of the place where it was given."""
+    seen_at: float

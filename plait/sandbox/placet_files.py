@@ -1,6 +1,7 @@
 """Files of the Placet stand-in: upload, store, list, download (placet.md §3.9)."""
 
 import asyncio
+import hashlib
 import shutil
 from dataclasses import dataclass
 from typing import Any, Final
@@ -81,7 +82,7 @@ class Files:
             mime_type=sent.upload.content_type or "application/octet-stream",
             size=sent.size,
         )
-        await asyncio.to_thread(self._write, sent.upload, file)
+        digest = await asyncio.to_thread(self._write, sent.upload, file)
 
         def work(transaction: Transaction) -> tuple[StoredFile, StoredChannel]:
             channel = owned_channel(transaction, user, sent.channel_id)
@@ -99,7 +100,7 @@ class Files:
                 kept = file.model_copy(update={"message_id": message.id})
             transaction.put(kept)
             if operation is not None:
-                transaction.record(operation, entity_id=kept.id, marker=kept.filename)
+                transaction.record(operation, entity_id=kept.id, marker=digest)
             return kept, channel
 
         try:
@@ -109,9 +110,13 @@ class Files:
             raise
         return shown_file(kept)
 
-    def _write(self, upload: UploadFile, file: StoredFile) -> None:
-        with file.path(self._folder).open("wb") as out:
+    def _write(self, upload: UploadFile, file: StoredFile) -> str:
+        """Copy in constant memory; gives the SHA-256."""
+        path = file.path(self._folder)
+        with path.open("wb") as out:
             shutil.copyfileobj(upload.file, out)
+        with path.open("rb") as written:
+            return hashlib.file_digest(written, "sha256").hexdigest()
 
     async def list_all(self, call: Call) -> Response:
         """Every file of a channel, orphans too, newest first."""

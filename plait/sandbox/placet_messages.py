@@ -1,6 +1,7 @@
 """Messages of the Placet stand-in: post, stream, list, read, delete, ack, iterations (placet.md §3)."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -148,16 +149,33 @@ class Messages:
         texts = [(new_id(), text) for text in body.text_attachments]
         now = self._context.now()
         linking = not (body.attachment_ids and self._take_link_failure())
+        racing = self._settings.race_seconds > 0
 
         def work(transaction: Transaction) -> Posted:
-            return _post(transaction, call.user, body, now, texts, linking=linking)
+            return _post(transaction, call.user, body, now, texts, linking=linking, racing=racing)
 
-        posted = await self._write_texts(texts, work)
+        posted = await self._standing(call, body, now) if racing else None
+        posted = posted or await self._write_texts(texts, work)
         shown = shown_message(posted.message, posted.files, texts=self._folder)
         if not posted.replayed:
             data = {**shown, "agentName": posted.channel.name}
             await self._push.emit(posted.channel.id, "message:created", data)
         return answer(shown, 201)
+
+    async def _standing(self, call: Call, body: MessageBody, now: datetime) -> Posted | None:
+        """What stands under the key, looked at some time before the insert: a twin may slip through."""
+
+        def look(transaction: Transaction) -> Posted | None:
+            channel = owned_channel(transaction, call.user, body.channel_id)
+            known = _known(transaction, body, now)
+            return (
+                None if known is None else Posted(known, files_of(transaction, known), channel, replayed=True)
+            )
+
+        standing = await self._context.store.transact(look)
+        if standing is None:
+            await self._context.clock.sleep(self._settings.race_seconds)
+        return standing
 
     def _take_link_failure(self) -> bool:
         if self._link_failures <= 0:
@@ -188,7 +206,7 @@ class Messages:
             state = "aborted" if body.stream_state == "aborted" else state
             changed = message.model_copy(update={"text": body.text, "stream_state": state, "updated_at": now})
             transaction.put(changed)
-            transaction.record(UPDATE_STREAM, entity_id=message.id, marker=stream_id)
+            transaction.record(UPDATE_STREAM, entity_id=message.id, marker=stream_id, external_key=stream_id)
             return Posted(changed, files_of(transaction, changed), channel, replayed=False)
 
         done = await self._context.store.transact(work)
@@ -293,10 +311,14 @@ def _post(
     texts: list[tuple[str, TextBody]],
     *,
     linking: bool,
+    racing: bool,
 ) -> Posted:
     """The vendor's order: ownership, clientId, streamId, iteration, expiry, create, link (placet.md §3.1)."""
     channel = owned_channel(transaction, user, body.channel_id)
-    if (known := _known(transaction, body, now)) is not None:
+    if racing:  # looked for some time ago; only the streamId has a unique index
+        if body.stream_id and by_key(transaction, "stream", channel.id, body.stream_id) is not None:
+            refuse(500, "Internal server error")
+    elif (known := _known(transaction, body, now)) is not None:
         return Posted(known, files_of(transaction, known), channel, replayed=True)
     group, number = _iteration(transaction, body, channel.id)
     message = _new_message(body, channel.id, now).model_copy(
@@ -313,7 +335,7 @@ def _post(
         if key is not None:
             identity = key_id(word, channel.id, key)
             transaction.put(StoredKey(id=identity, parent=message.id, created_at=now))
-    marker = message.stream_id or message.client_id or message.id
+    marker = hashlib.sha256(message.text.encode()).hexdigest() if message.text else message.id
     transaction.record(POST_MESSAGE, entity_id=message.id, marker=marker, external_key=message.stream_id)
     return Posted(message, files, channel, replayed=False)
 

@@ -7,6 +7,7 @@ for download, and the policy forbids inline code.
 
 import asyncio
 from html import unescape
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,6 +88,7 @@ class Reviewer:
             Route("/reviewer/messages/{message_id}", self._message),
             Route("/reviewer/messages/{message_id}", self._delete, methods=["DELETE"]),
             Route("/reviewer/messages/{message_id}/respond", self._respond, methods=["POST"]),
+            Route("/reviewer/messages/{message_id}/webhook", self._tell_again, methods=["POST"]),
             Route("/reviewer/messages/{message_id}/files", self._keep_file, methods=["POST"]),
             Route("/reviewer/channels/{channel_id}/messages", self._write, methods=["POST"]),
             Route("/reviewer/files/{file_id}", self._file),
@@ -170,6 +172,12 @@ class Reviewer:
         given = Given(body.response, body.feedback, body.modified_file_ids)
         await self._reviews.respond(request.path_params["message_id"], given)
         return _guarded(answer({"answered": True}, 201))
+
+    async def _tell_again(self, request: Request) -> Response:
+        """The webhook of an answer once more, as the dashboard's retry does (placet.md §5.2)."""
+        _check_page(request)
+        await self._reviews.tell_again(request.path_params["message_id"])
+        return _guarded(answer({"told": True}, 202))
 
     async def _keep_file(self, request: Request) -> Response:
         """A changed version of an attachment; its id goes into `modifiedFileIds` of the answer."""
@@ -259,18 +267,21 @@ def _rounds(transaction: Transaction, message: StoredMessage) -> list[StoredMess
 def _summary(transaction: Transaction, message: StoredMessage, names: dict[str, str]) -> dict[str, Any]:
     """One row of a list."""
     review = message.review
+    lines = _lines(message)
     pictures = [file.id for file in files_of(transaction, message) if file.mime_type in PICTURES]
     return {
         "id": message.id,
         "channelId": message.parent,
         "channel": names.get(message.parent, ""),
-        "title": _title(message),
+        "title": lines[0] if lines else _untitled(message),
+        "snippet": lines[1] if len(lines) > 1 else "",
         "sender": message.sender_type,
         "level": message.status,
         "streaming": message.stream_state,
         "type": review.type if review is not None else None,
         "status": review.status if review is not None else None,
         "outcome": _outcome(message),
+        "delivery": message.delivery_status,
         "round": message.iteration,
         "picture": pictures[0] if pictures else None,
         "pictures": len(pictures),
@@ -281,13 +292,19 @@ def _summary(transaction: Transaction, message: StoredMessage, names: dict[str, 
     }
 
 
-def _title(message: StoredMessage) -> str:
-    """The first line of the text, without Markdown's marks."""
-    first = next(filter(None, map(str.strip, (message.text or "").splitlines())), "")
-    line = " ".join(unescape(nh3.clean(prose_html(first), tags=set())).split())
-    if not line:
-        return message.review.type.capitalize() if message.review is not None else "File"
-    return line if len(line) <= _TITLE_LENGTH else f"{line[: _TITLE_LENGTH - 1]}…"
+def _lines(message: StoredMessage) -> list[str]:
+    """The first two lines of the text that say something, without Markdown's marks."""
+    said = (_bare(line) for line in filter(str.strip, (message.text or "").splitlines()))
+    return list(islice(filter(None, said), 2))
+
+
+def _bare(line: str) -> str:
+    bare = " ".join(unescape(nh3.clean(prose_html(line.strip()), tags=set())).split())
+    return bare if len(bare) <= _TITLE_LENGTH else f"{bare[: _TITLE_LENGTH - 1]}…"
+
+
+def _untitled(message: StoredMessage) -> str:
+    return message.review.type.capitalize() if message.review is not None else "File"
 
 
 def _outcome(message: StoredMessage) -> str | None:

@@ -162,6 +162,21 @@ class Reviews:
         self._push.dispatch(channel, message, _responded(message), mark=True)
         return shown
 
+    async def tell_again(self, message_id: str) -> None:
+        """A person has the webhook called once more, with the same body (placet.md §5.2)."""
+
+        def work(transaction: Transaction) -> tuple[StoredMessage, StoredChannel]:
+            message = transaction.get(StoredMessage, message_id)
+            channel = None if message is None else transaction.get(StoredChannel, message.parent)
+            if message is None or channel is None:
+                refuse(404, "Message not found")
+            if message.review is None or message.review.status != "completed":
+                refuse(400, "There is no answer to tell")
+            return message, channel
+
+        message, channel = await self._context.store.transact(work)
+        self._push.dispatch(channel, message, _responded(message), mark=True)
+
     # ------------------------------------------------------------ sweep
 
     async def _sweep_for_ever(self) -> None:

@@ -30,6 +30,9 @@ class PlacetSettings(BaseModel):
     """A `channelId` after the file is missed for files over 64 KiB, or always."""
     old_server: bool = False
     """An older server, which knows no `clientId`."""
+    race_seconds: float = Field(default=0.0, ge=0.0, le=60.0)
+    """Above 0: so long a post stands between its look for the key and its insert, as at the vendor. Of two
+    at once with one `clientId` both are made, with one `streamId` the second gets a 500 [inferred]."""
     link_failures: int = Field(default=0, ge=0)
     """So many first messages with files are stored and answered without them."""
     local_webhooks: bool = False

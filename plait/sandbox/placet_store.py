@@ -15,6 +15,9 @@ from plait.sandbox.store import Entity, Transaction
 USERS: Final = {"hp_sandbox": "user-sandbox", "hp_other": "user-other"}
 """Seeded keys: a key stands for a user and sees all channels of that user."""
 KEY_PREFIX: Final = "hp_"
+REVIEWS: Final = "cmsandboxreviews000000000"
+ESCALATIONS: Final = "cmsandboxescalation000000"
+"""The seeded channels of the first key."""
 TEXT_LIMIT: Final = 64 * 1024
 _TEXT_TYPES: Final = frozenset({"text/markdown", "text/plain", "text/html", "text/csv"})
 _ALPHABET: Final = string.ascii_lowercase + string.digits
@@ -256,8 +259,8 @@ def seed(transaction: Transaction, now: datetime) -> None:
     if transaction.list(StoredChannel):
         return
     for channel_id, user, name, words in (
-        ("cmsandboxreviews000000000", "user-sandbox", "Reviews", "What waits for a decision."),
-        ("cmsandboxescalation000000", "user-sandbox", "Escalations", "What nobody decided in time."),
+        (REVIEWS, "user-sandbox", "Reviews", "What waits for a decision."),
+        (ESCALATIONS, "user-sandbox", "Escalations", "What nobody decided in time."),
         ("cmsandboxother00000000000", "user-other", "Somebody else's", "Foreign to the first key."),
     ):
         transaction.put(

@@ -179,7 +179,7 @@ class _Endpoints:
             self._claims.make(transaction, claimed, run)
             operation = CREATE_RUN if self._space == "runs" else CREATE_APP_RUN
             transaction.record(
-                operation, entity_id=run.id, marker=definition.id, external_key=run.external_id
+                operation, entity_id=run.id, marker=str(run.value("title")), external_key=run.external_id
             )
 
         await self._context.store.transact(work)

@@ -1,8 +1,11 @@
 """Blocks: Prefect's own standard, the environment, names, and secrets that stay secret."""
 
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pletor_world import BASE, TITLE, asking, serving
 from prefect.testing.standard_test_suites import BlockStandardTestSuite
 
 from blocks import (
@@ -13,12 +16,14 @@ from blocks import (
     PletorCredentials,
     resolve,
 )
-from plait.http.errors import ConfigurationError
+from plait.http.errors import ConfigurationError, ValidationFailed
 from plait.ledger import Ledger
+from plait.sandbox.pletor_store import COPYWRITER
 from plait.vendors.officeplane.client import OfficePlaneClient
 from plait.vendors.placet.client import PlacetClient
 from plait.vendors.planck.client import PlanckClient
 from plait.vendors.pletor.client import PletorClient
+from plait.vendors.pletor.models import approve
 
 KINDS = [OfficePlaneServer, PlanckCredentials, PlacetCredentials, PletorCredentials, EffectLedger]
 KEY = "pk_live_not_to_be_seen"
@@ -150,6 +155,24 @@ async def test_pletor_takes_a_key_or_a_token(monkeypatch: pytest.MonkeyPatch, wa
         assert isinstance(client, PletorClient)
         assert client.base_url == "http://127.0.0.1:1/api"
     assert KEY not in repr(credentials) + credentials.model_dump_json() + repr(vars(client))
+
+
+@pytest.mark.parametrize("switch", ["0", "1", ""])
+async def test_pletor_may_leave_the_key_out_of_a_decision(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, switch: str
+) -> None:
+    """A server with a strict body takes decisions only without it; the block has the switch."""
+    async with serving(tmp_path, review_body="strict") as world:
+        monkeypatch.setenv("PLAIT_PLETOR_URL", f"{world.url}{BASE}")
+        monkeypatch.setenv("PLAIT_PLETOR_API_KEY", "sk-sandbox")
+        monkeypatch.setenv("PLAIT_PLETOR_REVIEW_KEYS", switch)
+        async with PletorCredentials.from_env().get_client() as client:
+            run = await client.create_run(COPYWRITER.id, [TITLE])
+            [review] = (await asking(client, run.id)).due_reviews
+            expected = nullcontext() if switch == "0" else pytest.raises(ValidationFailed)
+            with expected:
+                await client.resolve_review(run.id, review.id, approve(), external_id="k")
+        assert await world.count("resolve_review") == (switch == "0")
 
 
 @pytest.mark.parametrize("given", [{}, {"PLAIT_PLETOR_API_KEY": KEY, "PLAIT_PLETOR_TOKEN": KEY}])

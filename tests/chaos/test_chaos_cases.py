@@ -2,11 +2,17 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from benchmarks.chaos.cases import make_case
+from benchmarks.chaos.cases import OPERATION, make_case
+from benchmarks.chaos.judge import Evidence, judge
+from benchmarks.chaos.ledgers import Written
+from benchmarks.chaos.work import Work
 from plait import failpoints
+from plait.sandbox.services import SERVICES
+from plait.sandbox.store import EffectRow
 
 
 @pytest.mark.parametrize("runners", [1, 2])
@@ -28,6 +34,61 @@ def test_every_row_of_cases_visits_every_point():
 def test_one_runner_has_no_rival():
     """`--runners 1` plays without a second runner at the moment of the blow."""
     assert {make_case(5, n, 1).rival for n in range(100)} == {"none"}
+
+
+def test_every_kind_of_work_is_drawn():
+    """No kind is left out by the rules of which kind may meet which point, nor misnamed."""
+    drawn = {make_case(5, n, 2).kind for n in range(600)}
+    assert drawn == set(OPERATION)
+    known = {service.name: {operation.name for operation in service.operations} for service in SERVICES}
+    for service, operation, look in OPERATION.values():
+        assert {operation, *filter(None, [look])} <= known[service]
+
+
+def row(**values):
+    """A row of the ledger, as the judge reads it."""
+    given = {"incident": None, "claimed_at": None, "settled_at": None, "reason": None, "attempts": 1}
+    return SimpleNamespace(**given | values)
+
+
+def evidence(kind, *keys, recorded="run-0", known="chaos-key"):
+    """One effect that the ledger calls done, and what the sandbox accepted under which keys."""
+    case = next(case for n in range(600) if (case := make_case(5, n, 2)).kind == kind)
+    work = Work(kind=kind, token=case.token)
+    (intended,) = work.intended()
+    accepted = [
+        EffectRow(
+            seq=n,
+            service=OPERATION[kind][0],
+            operation=intended.operation,
+            entity_id=f"{kind}-{n}",
+            marker=intended.wanted,
+            external_key=key,
+            at=0.0,
+            request=n,
+        )
+        for n, key in enumerate(keys)
+    ]
+    done = row(external_id=known, step=intended.label, state="done", vendor_id=recorded, operation="x")
+    return Evidence(
+        case=case,
+        intended=(intended,),
+        accepted={intended.operation: accepted},
+        written=Written([done], []),
+        struck_at=0.0,
+        finished=True,
+    )
+
+
+def test_the_judge_of_keyed_effects():
+    """One under the ledger's key is right; two, a foreign key and a neighbour's result are not."""
+    assert judge(evidence("run", "chaos-key")).wrong == []
+    twice = judge(evidence("run", "chaos-key", "fresh-key"))
+    assert (twice.duplicates, len(twice.wrong)) == (1, 2)
+    (words,) = judge(evidence("run", "other-key")).wrong
+    assert "no key of the ledger" in words
+    assert judge(evidence("run", "chaos-key", recorded="run-9")).lost == 1
+    assert judge(evidence("run")).lost > 0
 
 
 @pytest.fixture

@@ -1,17 +1,21 @@
 """The commands of `deployments/` and the `plait` command, as processes."""
 
+import hashlib
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from blocks import PlanckCredentials
+from deployments.browser import ADDITION, PRAISE, WISH
 from deployments.local import free_port, process_group
 
 ROOT = Path(__file__).parent.parent.parent
@@ -111,6 +115,46 @@ def test_the_demo_leaves_nothing_running_when_interrupted(tmp_path: Path) -> Non
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
     assert not [found for found in map(command_line, running()) if str(tmp_path) in found]
+
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A folder for temporary files whose path is short: Chromium puts a socket there."""
+    with tempfile.TemporaryDirectory(prefix="plait-") as folder:
+        yield Path(folder)
+
+
+@pytest.mark.timeout(300)
+def test_the_demo_of_reviews_is_clicked_through_in_a_browser(tmp_path: Path, temporary: Path) -> None:
+    """`AUTO=1`: a browser decides on the page, pictures and text arrive as approved, nothing stays behind."""
+    done = subprocess.run(
+        [sys.executable, "-m", "deployments.demo_review"],
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(temporary), "AUTO": "1", "KEEP": ""},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = tmp_path / "reports" / "demo-review"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert sorted((one["title"], one["decision"], one["why"] or "") for one in manifest["reviews"]) == [
+        ("Approve this picture?", "approve", PRAISE),
+        ("Approve this picture?", "regenerate", WISH),
+        ("Is this text right?", "approve", ""),
+        ("Which of these pictures?", "approve", ""),
+    ]
+    assert [text.endswith(ADDITION) for text in manifest["texts"]] == [True]
+    assert len(manifest["files"]) == 2
+    for file in manifest["files"]:
+        assert hashlib.sha256(Path(file["path"]).read_bytes()).hexdigest() == file["sha256"]
+        assert file["sha256"] in done.stdout
+    screens = {path.stem: path.read_bytes()[:8] for path in (folder / "screens").iterdir()}
+    assert {"review-1", "review-4", "prefect-run", "run-with-review-decisions"} <= screens.keys()
+    assert set(screens.values()) == {b"\x89PNG\r\n\x1a\n"}
+    assert list(temporary.glob("plait-demo-*")) == []
+    assert not [found for found in map(command_line, running()) if str(temporary) in found]
 
 
 def until(holds: Callable[[], bool]) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import base64
 import hashlib
 import logging
+import sys
+import textwrap
 
 import httpx
 import pytest
@@ -89,6 +91,58 @@ async def test_signed_redirect_has_no_credentials(server, transport, make_operat
     assert [s.header("x-api-key") for s in server.seen] == [server.key, None]
     assert server.seen[1].line == "GET /api/bucket/f?signature=hunter2 HTTP/1.1"
     assert "hunter2" not in caplog.text
+
+
+RECEIVER = """
+    import asyncio, resource, sys
+    from pathlib import Path
+    from plait.http import Transport
+    from plait.http.operation import Effect, Operation, Source
+
+    OP = Operation(system="s", name="n", method="GET", path="/", effect=Effect.READ, source=Source.ASSUMED,
+                   reference="x")
+
+    async def main():
+        async with Transport(system="s", base_url=sys.argv[1], headers={"X-Api-Key": "k3y"}) as transport:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            got = await transport.download(OP, Path(sys.argv[2]))
+            print(got.size, got.sha256, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes on Linux only")
+async def test_64_megabytes_from_storage_in_constant_memory(tmp_path):
+    """Fetching 64 MB over a redirect costs less than 24 MB of memory, and the storage sees no key."""
+    megabyte, heads = bytes(1024 * 1024), []
+
+    async def answer(reader, writer):
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        if len(heads) == 1:
+            port = storage.sockets[0].getsockname()[1]
+            writer.write(f"HTTP/1.1 302 Found\r\nlocation: http://localhost:{port}/f\r\n".encode())
+            writer.write(b"content-length: 0\r\n\r\n")
+        else:
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 67108864\r\n\r\n")
+            for _ in range(64):
+                writer.write(megabyte)
+                await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    vendor = await asyncio.start_server(answer, "127.0.0.1")
+    storage = await asyncio.start_server(answer, "127.0.0.1")
+    async with vendor, storage:
+        url = f"http://127.0.0.1:{vendor.sockets[0].getsockname()[1]}"
+        command = (sys.executable, "-c", textwrap.dedent(RECEIVER), url, str(tmp_path / "f"))
+        receiver = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        said, _ = await asyncio.wait_for(receiver.communicate(), 60)
+    size, digest, grown = said.decode().split()
+    assert int(size) == (tmp_path / "f").stat().st_size == 64 * 1024 * 1024
+    assert digest == hashlib.sha256(megabyte * 64).hexdigest()
+    assert int(grown) < 24 * 1024
+    assert [b"k3y" in head for head in heads] == [True, False]
 
 
 async def test_public_fetch_follows_redirects(server, tmp_path):

@@ -20,6 +20,8 @@ from plait.ledger import Ledger, migrate
 from plait.ledger.database import Database
 from plait.ledger.migrate import HEAD, current, downgrade, upgrade
 
+REVIEWS = ("review", "review_message", "review_answer")
+
 
 @pytest.fixture
 def database(ledger_url: str) -> Iterator[Database]:
@@ -49,7 +51,7 @@ def test_head_is_the_newest_revision():
 def test_up_down_and_up_again(database: Database):
     """Every revision can be undone, one by one and all at once."""
     upgrade(database)
-    assert {"effect", "attempt", "process", "unit_lock"} < tables(database)
+    assert {"effect", "attempt", "process", "unit_lock", *REVIEWS} < tables(database)
     for revision in [script.down_revision or "base" for script in revisions().walk_revisions()]:
         downgrade(database, str(revision))
     assert {"alembic_version"} == tables(database)
@@ -72,7 +74,7 @@ def test_the_migrations_make_what_the_tables_say(database: Database):
 def test_the_conditions_of_partial_indexes_are_those_of_the_tables(database: Database):
     """Autogenerate does not compare them on every database, and a query finds its index by them."""
     upgrade(database)
-    for table in ("effect", "attempt"):
+    for table in ("effect", "attempt", *REVIEWS):
         made = {
             index["name"]: index["dialect_options"]
             for index in database.read_now(lambda connection, of=table: inspect(connection).get_indexes(of))

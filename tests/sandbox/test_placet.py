@@ -146,6 +146,24 @@ async def test_a_pending_review_lacks_the_keys_of_its_answer(placet):
     assert made["attachments"] == []
 
 
+async def test_twins_race_as_at_the_vendor(tmp_path):
+    """With one clientId both are made; with one streamId the loser gets a 500 and then the row (§3.1)."""
+    racing = QUICK.model_copy(update={"race_seconds": 0.1})
+    async with serving(tmp_path, racing) as world, world.raw() as http:
+
+        async def twins(**key):
+            pair = (http.post("/messages", json=message(**key)) for _ in range(2))
+            return sorted([(one.status_code, one.json().get("id")) for one in await asyncio.gather(*pair)])
+
+        first, second = await twins(clientId="c")
+        assert (first[0], second[0]) == (201, 201)
+        assert first[1] != second[1]
+        made, lost = sorted(await twins(streamId="s"), key=lambda each: each[0])
+        assert (made[0], lost[0]) == (201, 500)
+        again = await http.post("/messages", json=message(streamId="s"))
+        assert (again.status_code, again.json()["id"]) == (201, made[1])
+
+
 async def test_streams_as_the_vendor_keeps_them(placet):
     """A conflicting post changes nothing, a patch everything, in any state (placet.md §5.1)."""
     start = message(streamId="s1", streamState="streaming", text="a")

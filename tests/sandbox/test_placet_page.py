@@ -314,6 +314,21 @@ async def test_channels_rounds_messages_and_deletion(client, page, world):
     assert other.id not in {waiting.id for waiting in await client.list_pending_reviews(ESCALATION)}
 
 
+async def test_the_list_shows_what_is_asked_and_has_addresses(client, page, world):
+    """Rows of one heading are told apart by their second line; the history can be linked to."""
+    first = await ask(client, Approval(), "**Campaign**\n\nApprove this *picture*?\n\nmore")
+    second = await ask(client, Approval(), "**Campaign**\n\nWhich text?")
+    rows = {message.id: page.locator(f'#list a[href="#review/{message.id}"]') for message in (first, second)}
+    await expect(rows[first.id].locator(".row-title")).to_have_text("Campaign")
+    await expect(rows[first.id].locator(".row-snippet")).to_have_text("Approve this picture?")
+    await expect(rows[second.id].locator(".row-snippet")).to_have_text("Which text?")
+    await world.answer(first, {"selectedOption": "approve"})
+    await page.goto(f"{world.base_url}/#history")
+    await expect(page.get_by_role("button", name="History")).to_have_attribute("aria-pressed", "true")
+    await expect(rows[first.id]).to_contain_text("Approve")
+    await expect(rows[second.id]).to_have_count(0)
+
+
 async def test_by_keyboard_alone(client, page):
     """A review is reached, decided and left without a pointer."""
     message = await ask(client, Approval(expires_in=timedelta(seconds=30)), "By keyboard")

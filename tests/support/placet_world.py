@@ -84,10 +84,10 @@ class World:
         await self._control.delete("/faults")
 
     async def count(self, operation: str, key: str | None = None) -> int:
-        """Accepted effects of an operation, of those with this marker where one is given."""
-        query = {"service": "placet", "operation": operation} | ({"marker": key} if key else {})
-        total: int = (await self._control.get("/effects", params=query)).json()["total"]
-        return total
+        """Accepted effects of an operation, of those under this key of ours where one is given."""
+        query = {"service": "placet", "operation": operation}
+        found = (await self._control.get("/effects", params=query)).json()["effects"]
+        return sum(key in {None, row["external_key"]} for row in found)
 
 
 class FastClock:

@@ -93,6 +93,27 @@ async def test_a_webhook_that_fails_is_called_once(client, world, vendor, answer
     assert len(vendor.asked) == 1
 
 
+async def test_a_person_has_the_webhook_called_again(client, world, vendor, answer):
+    """The same body once more: a receiver sees one answer twice (placet.md §5.2)."""
+    vendor.handler = lambda _: answer({})
+    content = MessageContent(text="?", review=Approval(), webhook_url=f"{vendor.url}/hook")
+    message = await client.post_message(CHANNEL, content)
+    early = await world.people.post(f"/messages/{message.id}/webhook")
+    assert (early.status_code, early.json()["message"]) == (400, "There is no answer to tell")
+    await world.answer(message, {"selectedOption": "approve"})
+
+    def called(times):
+        async def look():
+            return len(vendor.asked) == times
+
+        return look
+
+    await until(called(1))
+    assert (await world.people.post(f"/messages/{message.id}/webhook")).status_code == 202
+    await until(called(2))
+    assert vendor.asked[0].body == vendor.asked[1].body
+
+
 async def test_expiry_and_peoples_messages_call_it_too(client, world, vendor, answer):
     """The sweep tells of what it expired; a person's message is told to the channel's webhook."""
     vendor.handler = lambda _: answer({})

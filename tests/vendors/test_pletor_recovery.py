@@ -400,7 +400,9 @@ SWITCHES = [
     {"check_order": "key_first", "same_key_other_body": "422"},
     {"key_space": "separate", "slash": "both"},
     {"lookup_lag": 0.5},
+    {"lookup_lag": 600.0, "conflict_names_original": True},
     {"reset_unit": "none"},
+    {"upload_key": "query"},
 ]
 
 

@@ -135,13 +135,17 @@ function drawRow(row) {
   if (row.streaming === "aborted") facts.append(" · aborted");
   return make("li", {}, make("a",
     { href: `#review/${row.id}`, "aria-current": row.id === state.open ? "true" : null },
-    make("span", { class: "row-title" }, row.title), facts,
+    make("span", { class: "row-title" }, row.title),
+    row.snippet ? make("span", { class: "row-snippet" }, row.snippet) : null, facts,
     row.picture ? make("img", { class: "thumb", src: `reviewer/files/${row.picture}`, alt: "", loading: "lazy" }) : null));
 }
 
 // ---------------------------------------------------------------- one message
 
+const VIEWS = { "#waiting": "waiting", "#history": "answered", "#messages": "messages" };
+
 function route() {
+  state.view = VIEWS[location.hash] || state.view;
   const found = /^#review\/([\w-]+)$/.exec(location.hash);
   state.open = found ? found[1] : null;
   document.body.classList.toggle("open", Boolean(state.open));
@@ -263,6 +267,12 @@ function drawMore(message) {
       toast("Deleted."); location.hash = "#"; await refresh();
     } catch (error) { toast(`Not deleted: ${error.message}`); }
   });
+  const again = message.delivery.startsWith("webhook_") && message.status === "completed"
+    ? make("button", { type: "button", class: "press ghost" }, "Call the webhook again") : null;
+  again?.addEventListener("click", async () => {
+    try { await send(`messages/${encodeURIComponent(message.id)}/webhook`, {}); toast("The webhook is called once more."); }
+    catch (error) { toast(`Not called: ${error.message}`); }
+  });
   const words = make("textarea", { id: "note", rows: 2, required: true });
   const note = make("form", { class: "stack" }, make("div", { class: "field" }, make("label", { for: "note" }, `Write to ${message.channel}`), words),
     make("div", { class: "actions" }, make("button", { class: "press" }, "Send message")));
@@ -271,7 +281,7 @@ function drawMore(message) {
     try { await send(`channels/${encodeURIComponent(message.channelId)}/messages`, { text: words.value }); words.value = ""; toast("Message sent."); await refresh(); }
     catch (error) { toast(`Not sent: ${error.message}`); }
   });
-  return make("details", { class: "card" }, make("summary", {}, "More"), make("div", { class: "stack" }, note, make("div", { class: "actions" }, remove)));
+  return make("details", { class: "card" }, make("summary", {}, "More"), make("div", { class: "stack" }, note, make("div", { class: "actions" }, again, remove)));
 }
 
 // ---------------------------------------------------------------- answers given

@@ -49,6 +49,7 @@ class PostMessage:
     client: PlacetClient
     channel_id: str
     content: MessageContent
+    _other: str | None = field(default=None, init=False, repr=False, compare=False)
 
     operation: Operation = field(default=operations.POST_MESSAGE, init=False, repr=False)
     result_type: type[Message] = field(default=Message, init=False, repr=False)
@@ -75,6 +76,7 @@ class PostMessage:
         """
         message = await self.client.post_message(self.channel_id, self.content, key=external_id)
         if (difference := self._difference(message)) is not None:
+            self._other = message.id
             raise Conflict(
                 f"message {message.id} stands under our key with another {difference}; somebody else used "
                 "the key, or the message was changed: compare the two",
@@ -88,6 +90,8 @@ class PostMessage:
     async def look(self, context: Look) -> Verdict[Message]:
         """Find the message with our key in the channel's list; one that differs is for a person."""
         try:
+            if self._other is not None and await self._stands(self._other, context.external_id):
+                return Several((self._other,))  # a search for our words would not find its
             search = _LEGIBLE.search(self.content.text or "")
             words = search[0].strip() if search else None
             async for message in self.client.iterate_messages(self.channel_id, search=words):
@@ -99,6 +103,14 @@ class PostMessage:
         except PlaitError as error:
             return _cannot_look(error)
         return Absent()
+
+    async def _stands(self, message_id: str, key: str) -> bool:
+        """Whether another message than ours is still under our key."""
+        try:
+            message = await self.client.get_message(self.channel_id, message_id)
+        except NotFound:
+            return False
+        return key in {message.stream_id, message.client_id} and self._difference(message) is not None
 
     def vendor_id(self, result: Message) -> str:
         """The message's id."""

@@ -113,7 +113,8 @@ class PletorClient:
     ) -> Asset:
         """Upload a file in constant memory (pletor.md §3 no. 5).
 
-        Without `external_id` the same file twice makes two assets.
+        Without `external_id` the same file twice makes two assets. The key goes along as a form field and
+        in the query: which of the two the server reads is not documented.
 
         Raises:
             Conflict: the key was used before; `find_assets` finds the original.
@@ -126,7 +127,8 @@ class PletorClient:
             media_type=mimetypes.guess_type(name)[0] or _UNTYPED,
             fields=() if external_id is None else (("external_id", _key(external_id)),),
         )
-        answer = await self._transport.call(operations.UPLOAD_ASSET, upload=upload)
+        query = {"external_id": external_id}
+        answer = await self._transport.call(operations.UPLOAD_ASSET, query=query, upload=upload)
         return _echoed(answer, answer.read(Asset), external_id)
 
     def each_asset(self, *, external_id: str | None = None) -> AsyncIterator[Asset]:

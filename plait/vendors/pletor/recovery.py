@@ -6,10 +6,10 @@ genuine re-run is the ledger's next generation, never a new key made by code tha
 
 import asyncio
 import mimetypes
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 from plait.http import sha256_of
 from plait.http.errors import (
@@ -53,6 +53,9 @@ from plait.vendors.pletor.models import (
 _SETTLED_ELSEWHERE: Final = frozenset({400, 404, 410, 422})
 """Statuses of a refused decision that may only say that somebody decided before (pletor.md §6.4)."""
 
+_ORIGINAL: Final = ("id", "run_id", "asset_id", "resource_id")
+"""Names under which a 409 may give the original's id [assumed]."""
+
 ThingT = TypeVar("ThingT", Run, Asset)
 
 
@@ -63,6 +66,7 @@ class CreateRun:
     client: PletorClient
     agent_id: str
     inputs: Sequence[RunInput] = ()
+    _named: str | None = field(default=None, init=False, repr=False, compare=False)
 
     operation: Operation = field(default=operations.CREATE_RUN, init=False, repr=False)
     result_type: type[Run] = field(default=Run, init=False, repr=False)
@@ -77,7 +81,11 @@ class CreateRun:
 
     async def send(self, external_id: str) -> Run:
         """Create it under the key."""
-        return await self.client.create_run(self.agent_id, self.inputs, external_id=external_id)
+        try:
+            return await self.client.create_run(self.agent_id, self.inputs, external_id=external_id)
+        except Conflict as taken:
+            self._named = _original(taken)
+            raise
 
     async def look(self, context: Look) -> Verdict[Run]:
         """Find the run of exactly this key. Raises `ExternalIdReused` where it is not what we ask for."""
@@ -86,7 +94,11 @@ class CreateRun:
             return _run_differs(run, self.inputs, run.agent_id, self.agent_id)
 
         return await _find(
-            context.external_id, self.client.find_runs, differs, other=self.client.find_app_runs
+            context.external_id,
+            self.client.find_runs,
+            differs,
+            named=_Named(self.client.get_run, self._named),
+            other=self.client.find_app_runs,
         )
 
     def vendor_id(self, result: Run) -> str:
@@ -106,6 +118,7 @@ class CreateAppRun:
     client: PletorClient
     app_id: str
     inputs: Sequence[RunInput] = ()
+    _named: str | None = field(default=None, init=False, repr=False, compare=False)
 
     operation: Operation = field(default=operations.CREATE_APP_RUN, init=False, repr=False)
     result_type: type[Run] = field(default=Run, init=False, repr=False)
@@ -120,7 +133,11 @@ class CreateAppRun:
 
     async def send(self, external_id: str) -> Run:
         """Create it under the key."""
-        return await self.client.create_app_run(self.app_id, self.inputs, external_id=external_id)
+        try:
+            return await self.client.create_app_run(self.app_id, self.inputs, external_id=external_id)
+        except Conflict as taken:
+            self._named = _original(taken)
+            raise
 
     async def look(self, context: Look) -> Verdict[Run]:
         """Find the run of exactly this key, agent runs being looked through too (pletor.md §6.1 gap 1)."""
@@ -129,7 +146,11 @@ class CreateAppRun:
             return _run_differs(run, self.inputs, run.app_id, self.app_id)
 
         return await _find(
-            context.external_id, self.client.find_app_runs, differs, other=self.client.find_runs
+            context.external_id,
+            self.client.find_app_runs,
+            differs,
+            named=_Named(self.client.get_app_run, self._named),
+            other=self.client.find_runs,
         )
 
     def vendor_id(self, result: Run) -> str:
@@ -154,6 +175,7 @@ class UploadAsset:
     filename: str | None = None
     _sha256: str = field(default="", init=False, repr=False, compare=False)
     _size: int = field(default=0, init=False, repr=False, compare=False)
+    _named: str | None = field(default=None, init=False, repr=False, compare=False)
 
     operation: Operation = field(default=operations.UPLOAD_ASSET, init=False, repr=False)
     result_type: type[Asset] = field(default=Asset, init=False, repr=False)
@@ -177,7 +199,11 @@ class UploadAsset:
         """Upload under the key, from the file's beginning at each attempt."""
         if (await _digest(self.path))[0] != self._sha256:
             raise InvalidInput(f"{self.path} changed after it was read; run again with the file as it is now")
-        return await self.client.upload_asset(self.path, filename=self.filename, external_id=external_id)
+        try:
+            return await self.client.upload_asset(self.path, filename=self.filename, external_id=external_id)
+        except Conflict as taken:
+            self._named = _original(taken)
+            raise
 
     def recall(self, inputs: Json) -> Self:
         """Take digest and size from the ledger's row: able to look then, and not to send."""
@@ -192,7 +218,8 @@ class UploadAsset:
                 return f"{asset.size} bytes, not {self._size}"
             return None if asset.sha256 in {None, self._sha256} else "other content"
 
-        return await _find(context.external_id, self.client.find_assets, differs)
+        named = _Named(self.client.get_asset, self._named)
+        return await _find(context.external_id, self.client.find_assets, differs, named=named)
 
     def vendor_id(self, result: Asset) -> str:
         """The asset's id."""
@@ -349,16 +376,35 @@ def _run_differs(run: Run, inputs: Sequence[RunInput], made_by: str | None, want
     return "other inputs" if echoed and echoed != canonical_inputs(inputs) else None
 
 
+@dataclass(frozen=True, slots=True)
+class _Named(Generic[ThingT]):
+    """The original that a 409 named, if it did: a hint, believed only once it was read."""
+
+    get: Callable[[str], Awaitable[ThingT]]
+    thing_id: str | None
+
+    async def read(self, external_id: str) -> list[ThingT]:
+        """The thing, where it carries exactly our key."""
+        if self.thing_id is None:
+            return []
+        try:
+            thing = await self.get(self.thing_id)
+        except NotFound:
+            return []
+        return [thing] if thing.external_id == external_id else []
+
+
 async def _find(
     external_id: str,
     find: Callable[[str], Awaitable[list[ThingT]]],
     differs: Callable[[ThingT], str | None],
     *,
+    named: _Named[ThingT],
     other: Callable[[str], Awaitable[list[ThingT]]] | None = None,
 ) -> Verdict[ThingT]:
     """What stands under the key. An empty list is no proof after a 409: the ledger knows that."""
     try:
-        rows = await find(external_id)
+        rows = await find(external_id) or await named.read(external_id)
         elsewhere = await other(external_id) if other is not None and not rows else []
     except PlaitError as error:
         return _cannot_look(error)
@@ -369,6 +415,12 @@ async def _find(
     if elsewhere:
         raise _reused(external_id, f"{elsewhere[0].id}, a run of the other kind")
     return Found(rows[0]) if rows else Absent()
+
+
+def _original(taken: Conflict) -> str | None:
+    """The id that a 409 gives of what stands under the key, where it does (pletor.md §6.1 gap 2)."""
+    said = taken.details if isinstance(taken.details, Mapping) else {}
+    return next((said[name] for name in _ORIGINAL if isinstance(said.get(name), str)), None)
 
 
 def _reused(external_id: str, what: str) -> ExternalIdReused:

@@ -1,0 +1,1 @@
+"""Many decisions waited for without a process: `make bench-reviews`."""

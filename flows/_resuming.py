@@ -1,0 +1,129 @@
+"""Resuming suspended runs whose question is decided, and noticing runs that nobody will resume."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.responses import SetStateStatus
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from pydantic import BaseModel
+
+from flows._suspending import BY_PROGRAM
+from plait.content.text import one_line
+from plait.ledger import Ledger
+from plait.ledger.review_views import WaitingRun, runs_to_resume, suspended_reviews
+from plait.ledger.store import reviews as store
+
+AT_ONCE: Final = 8
+SOON: Final = 1.0
+"""Seconds until a refused resumption is tried again: the run may not have suspended yet."""
+LATER: Final = 60.0
+"""Seconds after which a run that was resumed, and has not acted, is looked at again."""
+CHUNK: Final = 200
+NOT_FOUND: Final = 404
+
+
+class Resumed(BaseModel):
+    """What became of one attempt to resume a run."""
+
+    flow_run_id: str
+    accepted: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Next:
+    accepted: bool
+    reason: str
+    at: float | None
+    """When to look again; None for never."""
+
+
+async def resume_decided(ledger: Ledger) -> list[Resumed]:
+    """Resume every run whose turn it is. A refusal is read, and repeated where the run may yet suspend.
+
+    Prefect answers 200 to a refused resumption; only `ACCEPT` in the body is one.
+    """
+    runs = await ledger.ask(runs_to_resume)
+    if not runs:
+        return []
+    turns = asyncio.Semaphore(AT_ONCE)
+    async with get_client() as client:
+
+        async def one(run: WaitingRun) -> Resumed:
+            async with turns:
+                return await _resume(ledger, client, run)
+
+        return await asyncio.gather(*(one(run) for run in runs))
+
+
+async def withdraw_cancelled(ledger: Ledger) -> list[str]:
+    """Withdraw the questions of suspended runs that were cancelled or deleted; gives their ids."""
+    waiting = await ledger.ask(suspended_reviews)
+    runs = sorted(set(waiting.values()))
+    gone: set[str] = set()
+    async with get_client() as client:
+        for start in range(0, len(runs), CHUNK):
+            some = [UUID(one) for one in runs[start : start + CHUNK]]
+            mine = FlowRunFilter(id=FlowRunFilterId(any_=some))
+            found = {str(run.id): run.state_type for run in await client.read_flow_runs(flow_run_filter=mine)}
+            over = {StateType.CANCELLED, StateType.CANCELLING, None}
+            gone |= {str(one) for one in some if found.get(str(one)) in over}
+    ids = [review_id for review_id, flow_run_id in waiting.items() if flow_run_id in gone]
+    for review_id in ids:
+        reason = f"its run {waiting[review_id]} was cancelled"
+        await ledger.database.write(
+            partial(store.withdraw, ledger.database, review_id=review_id, reason=reason, outcome="cancelled"),
+            commit="record",
+        )
+    return ids
+
+
+async def _resume(ledger: Ledger, client: PrefectClient, run: WaitingRun) -> Resumed:
+    following = await _try(client, run)
+    now = await ledger.now()
+    note = None if following.accepted else one_line(following.reason, 300)
+    await ledger.database.write(
+        lambda connection: store.resume_later(
+            connection,
+            run.flow_run_id,
+            at=None if following.at is None else now + following.at,
+            accepted_at=now if following.accepted else None,
+            note=note,
+        ),
+        commit="record",
+    )
+    return Resumed(flow_run_id=run.flow_run_id, accepted=following.accepted, reason=following.reason)
+
+
+async def _try(client: PrefectClient, run: WaitingRun) -> _Next:
+    run_id = UUID(run.flow_run_id)
+    try:
+        answer = await client.resume_flow_run(run_id, dict(BY_PROGRAM))
+        if answer.status is SetStateStatus.ACCEPT:
+            return _Next(accepted=True, reason="", at=LATER)
+        state = (await client.read_flow_run(run_id)).state
+    except (ObjectNotFound, PrefectHTTPStatusError) as error:
+        if isinstance(error, PrefectHTTPStatusError) and error.response.status_code != NOT_FOUND:
+            raise
+        return _Next(accepted=False, reason=f"run {run_id} no longer exists", at=None)
+    reason = getattr(answer.details, "reason", None) or answer.status.value
+    if state is not None and state.is_final():
+        return _Next(
+            accepted=False,
+            reason=f"run {run_id} is {state.name}: run it again with its run key to act on the decision",
+            at=None,
+        )
+    return _Next(accepted=False, reason=reason, at=SOON if run.resumed_at is None else LATER)
+
+
+def summary_of(resumed: Sequence[Resumed]) -> str:
+    """How many runs were resumed, and how many were refused."""
+    accepted = sum(one.accepted for one in resumed)
+    return f"{accepted} resumed, {len(resumed) - accepted} refused"

@@ -1,0 +1,257 @@
+"""Pletor's reviews as questions to people, and decisions brought back to it (pletor.md §3.1, §6.4)."""
+
+import mimetypes
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict
+
+from plait.content.text import one_line
+from plait.http.errors import InvalidInput, PlaitError
+from plait.ledger import Ledger
+from plait.ledger.effects import Effects
+from plait.ledger.review_views import ReviewView
+from plait.ledger.store import reviews as store
+from plait.ledger.tables import AnswerStanding, Through
+from plait.reviews.decision import ReviewDecision
+from plait.reviews.question import TEXT_LIMIT, Choice, OnExpiry, Question, ReviewOptions, ShownFile, digest_of
+from plait.reviews.seen import decision_of
+from plait.vendors.pletor import models
+from plait.vendors.pletor.client import PletorClient
+from plait.vendors.pletor.models import PendingReview, RecordedReview, Run
+from plait.vendors.pletor.recovery import ResolveReview
+
+SYSTEM: Final = "pletor"
+SOMEBODY: Final = "a person in Pletor"
+_EDIT_WORDS: Final = frozenset({"edit", "text", "refine"})
+
+
+class PletorSubject(BaseModel):
+    """Which of Pletor's reviews a question is about."""
+
+    model_config = ConfigDict(frozen=True)
+
+    system: str = SYSTEM
+    account: str
+    run_id: str
+    review_id: str
+
+    @classmethod
+    def of(cls, subject: Any) -> "PletorSubject | None":
+        """A recorded subject, if it is Pletor's."""
+        if not isinstance(subject, Mapping) or subject.get("system") != SYSTEM:
+            return None
+        return cls.model_validate(subject)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How the flow wants to be answered."""
+
+    title: str
+    context: str
+    options: ReviewOptions
+    expires_in: float
+    on_expiry: OnExpiry
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What acting on a decision came to; `changed` means that it was about something else."""
+
+    outcome: str
+    changed: bool = False
+
+
+async def content_of(client: PletorClient, pending: PendingReview) -> Any:
+    """What Pletor asks, in canonical form, with what it tells of the assets."""
+    assets = {}
+    for asset_id in _asset_ids(pending):
+        asset = await client.get_asset(asset_id)
+        assets[asset_id] = {"sha256": asset.sha256, "size": asset.size}
+    options = [{"id": one.id, "asset_id": one.asset_id, "text": one.text} for one in pending.options]
+    return {
+        "review": {"type": pending.type, "prompt": pending.prompt, "options": options},
+        "assets": assets,
+    }
+
+
+def review_id_of(env: str, run_key: str, subject: PletorSubject, content: Any) -> str:
+    """The question's id: the same for the same content, another one once the content changed."""
+    return f"{env}-review-{digest_of([run_key, subject.model_dump(), content])[:40]}"
+
+
+async def shown_files(client: PletorClient, pending: PendingReview, folder: Path) -> list[ShownFile]:
+    """Download what is to be shown. Raises `InvalidInput` where it is not what Pletor says it is."""
+    files = []
+    for number, asset_id in enumerate(_asset_ids(pending), 1):
+        asset = await client.get_asset(asset_id)
+        got = await client.download_asset(asset_id, folder / asset_file(asset_id))
+        if asset.size not in {None, got.size} or asset.sha256 not in {None, got.sha256}:
+            raise InvalidInput(
+                f"asset {asset_id} has {got.size} bytes with digest {got.sha256}; Pletor announces "
+                f"{asset.size} with {asset.sha256}",
+                system=SYSTEM,
+            )
+        kind = asset.media_type or got.media_type
+        files.append(
+            ShownFile(
+                name=f"option-{number}{mimetypes.guess_extension(kind) or '.bin'}",
+                sha256=got.sha256,
+                size=got.size,
+                media_type=kind,
+                source={"system": SYSTEM, "asset_id": asset_id},
+            )
+        )
+    return files
+
+
+def asset_file(asset_id: str) -> str:
+    """A file name that any asset id can have."""
+    return digest_of(asset_id)[:32]
+
+
+def question_of(pending: PendingReview, content: Any, files: Sequence[ShownFile], terms: Terms) -> Question:
+    """One of Pletor's reviews as a question; a kind not known is approved or refused as it is."""
+    assets = _asset_ids(pending)
+    texts = [option.text for option in pending.options if option.text is not None]
+    kind = (pending.type or "").lower()
+    shared: dict[str, Any] = {
+        "title": terms.title,
+        "prompt": one_line(pending.prompt or "Shall this be taken?", 2000),
+        "context": terms.context,
+        "files": tuple(files),
+        "options": terms.options,
+        "expires_in": terms.expires_in,
+        "on_expiry": terms.on_expiry,
+        "content": content,
+    }
+    if kind == "selection" and assets:
+        choices = tuple(
+            Choice(id=asset_id, label=f"Picture {number}", description=file.name)
+            for number, (asset_id, file) in enumerate(zip(assets, files, strict=True), 1)
+        )
+        return Question(kind="selection", choices=choices, **shared)
+    if kind in _EDIT_WORDS and texts and len(texts[0]) <= TEXT_LIMIT:
+        return Question(kind="edit", text=texts[0], **shared)
+    return Question(kind="approval", text="\n\n".join(texts)[:TEXT_LIMIT] or None, **shared)
+
+
+async def fetch(client: PletorClient, file: ShownFile, path: Path) -> None:
+    """Write a shown file's bytes to `path`. Raises `InvalidInput` for one that is not Pletor's."""
+    if not isinstance(file.source, Mapping) or file.source.get("system") != SYSTEM:
+        raise InvalidInput(f"{file.name} does not come from Pletor")
+    await client.download_asset(str(file.source["asset_id"]), path)
+
+
+async def bring(
+    ledger: Ledger, effects: Effects, client: PletorClient, view: ReviewView, subject: PletorSubject
+) -> Brought:
+    """Act on a recorded decision: resolve the review at Pletor, once, if it still asks what was shown."""
+    decision = decision_of(view)
+    if view.decided_through is Through.VENDOR:
+        return Brought("it was decided at Pletor")
+    run = await client.get_run(subject.run_id)
+    pending = next((one for one in run.pending_reviews if one.id == subject.review_id), None)
+    if pending is not None and not run.ended:
+        content = await content_of(client, pending)
+        if digest_of(content) != digest_of(view.question["content"]):
+            return Brought("Pletor asks something else by now", changed=True)
+    recipe = ResolveReview(client, subject.run_id, subject.review_id, _to_pletor(decision, view.decided_why))
+    resolution = await effects.perform(recipe)
+    if resolution.outcome == "decided_otherwise":
+        await _note(ledger, view, resolution.decision)
+    return Brought(
+        {
+            "resolved": "Pletor has the decision",
+            "resolved_unverified": "it was settled at Pletor, which does not say how",
+            "decided_otherwise": f"at Pletor somebody had decided first: {resolution.decision}",
+        }[resolution.outcome]
+    )
+
+
+async def look(ledger: Ledger, run: Run, views: Sequence[ReviewView]) -> list[str]:
+    """Record what was decided at Pletor itself; gives the reviews that have their decision since.
+
+    A review that is only missing from the list may be late in it: without a recorded decision it counts
+    as settled when the run goes on or asks something else.
+    """
+    decided = []
+    for view in views:
+        subject = PletorSubject.of(view.subject)
+        if subject is None or subject.run_id != run.id or not view.waits:
+            continue
+        recorded = next((one for one in run.reviews if one.id == subject.review_id and one.decision), None)
+        if recorded is not None:
+            given = _answered(recorded.decision or "", view, _from_pletor(recorded))
+        elif _is_settled(run, subject.review_id):
+            said = ReviewDecision(decision="settled")
+            given = _answered(f"settled/{run.status}", view, said)
+        else:
+            continue
+        standing = await ledger.database.write(
+            lambda connection, view=view, given=given: store.answer(  # type: ignore[misc]
+                ledger.database, connection, view.id, given
+            ),
+            commit="record",
+        )
+        decided += [view.id] if standing is AnswerStanding.DECIDED else []
+    return decided
+
+
+def _is_settled(run: Run, review_id: str) -> bool:
+    if run.ended:
+        return True
+    others = [one.id for one in run.pending_reviews]
+    return review_id not in others and (not run.awaiting_human_review or bool(others))
+
+
+def _answered(nonce: str, view: ReviewView, said: ReviewDecision) -> store.Answered:
+    return store.Answered(
+        nonce=f"pletor/{nonce}",
+        through=Through.VENDOR,
+        by=SOMEBODY,
+        said=said.model_dump(mode="json"),
+        digest=view.digest,
+    )
+
+
+async def _note(ledger: Ledger, view: ReviewView, decision: str | None) -> None:
+    """Keep as evidence that Pletor was told something else before."""
+    known = {"approve", "regenerate", "reject"}
+    said = ReviewDecision.model_validate({"decision": decision if decision in known else "settled"})
+    given = _answered(f"before/{decision}", view, said)
+    await ledger.database.write(
+        lambda connection: store.answer(ledger.database, connection, view.id, given), commit="record"
+    )
+
+
+def _asset_ids(pending: PendingReview) -> list[str]:
+    return list(dict.fromkeys(one.asset_id for one in pending.options if one.asset_id is not None))
+
+
+def _to_pletor(decision: ReviewDecision, why: str | None) -> models.ReviewDecision:
+    match decision.decision:
+        case "approve" if decision.selected:
+            return models.select(*decision.selected, feedback=why)
+        case "approve" if decision.text is not None:
+            return models.edit(decision.text, feedback=why)
+        case "approve":
+            return models.approve(why)
+        case "regenerate":
+            return models.regenerate(why)
+        case "reject":
+            return models.reject(why)
+    raise PlaitError(f"a decision {decision.decision!r} is nothing to tell Pletor")
+
+
+def _from_pletor(recorded: RecordedReview) -> ReviewDecision:
+    word = (recorded.decision or "").lower()
+    made = {"decision": word if word in {"approve", "regenerate", "reject"} else "settled"}
+    if made["decision"] != "approve":
+        return ReviewDecision.model_validate(made)
+    return ReviewDecision.model_validate(
+        {**made, "selected": recorded.selected_asset_ids, "text": recorded.text}
+    )

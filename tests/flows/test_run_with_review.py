@@ -1,0 +1,307 @@
+"""`run_with_review` against the sandbox and a real Prefect server: each thing happens once."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from review_world import CAMPAIGN, DOOMED, ESCALATION, TEXT, World, approving, serving
+
+from flows._review_models import RunWithReview
+from flows._review_steps import channel_of, target_of
+from flows.resume_reviews import resume_reviews
+from flows.run_with_review import run_with_review
+from plait.http.errors import DeadlineExceeded, InvalidInput, NotFound, ValidationFailed
+from plait.ledger.tables import Through
+from plait.reviews import OnExpiry, ReviewOptions
+from plait.reviews.errors import ReviewExpired
+from tasks.pletor_runs import RunFailed
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """A sandbox of the test's own."""
+    async with serving(tmp_path) as running:
+        yield running
+
+
+def decisions(result: RunWithReview) -> list[tuple[str, Any]]:
+    """What was decided, and where."""
+    return [(one.decision, one.through) for one in result.reviews]
+
+
+async def decide_at_pletor(world: World, word: str) -> None:
+    """A person uses Pletor's own interface."""
+    (run,) = (await world.at_pletor("GET", "/runs"))["data"]
+    path = f"/runs/{run['id']}/reviews/{run['pending_reviews'][0]['id']}"
+    await world.at_pletor("POST", path, json={"decision": word})
+
+
+async def test_two_at_once_then_another_and_another_round(world: World):
+    """Picture and text at once, the picture made anew, then a selection; files, manifest, artifacts."""
+    pictures = []
+
+    def answers(shown: dict[str, Any]) -> dict[str, Any]:
+        if shown["review"]["type"] == "form":
+            return {"decision": "approve", "text": "Better words", "comment": "shorter"}
+        if shown["review"]["type"] == "approval":
+            pictures.append(shown["files"])
+            anew = len(pictures) == 1
+            return {
+                "selectedOption": "regenerate" if anew else "approve",
+                "comment": "darker" if anew else "",
+            }
+        return approving(shown)
+
+    call = run_with_review(**world.arguments(agent=CAMPAIGN), return_state=True)
+    state = await world.with_people(call, answers)
+    result = await state.result()
+    assert sorted(decisions(result)) == [("approve", Through.PLACET)] * 3 + [("regenerate", Through.PLACET)]
+    assert [len(files) for files in pictures] == [1, 1]
+    assert ["Better words"] == result.texts
+    assert 2 == len(result.files)
+    for file in result.files:
+        assert file.sha256 == hashlib.sha256(file.path.read_bytes()).hexdigest()
+    manifest = json.loads((world.folder / "out" / "manifest.json").read_text())
+    assert [one["sha256"] for one in manifest["files"]] == [one.sha256 for one in result.files]
+    assert await world.counts() == {
+        "pletor.create_run": 1,
+        "pletor.resolve_review": 4,
+        "placet.post_message": 5,
+        "placet.store_file": 5,
+        "placet.respond": 4,
+        "placet.ack_message": 4,
+    }
+    assert "darker" in [one.why for one in result.reviews]
+    mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
+    async with get_client() as client:
+        found = await client.read_artifacts(artifact_filter=mine)
+    shown = {artifact.key: artifact for artifact in found}
+    assert str(shown["run-with-review-result-1"].data).startswith("data:image/png;base64,")
+    assert "darker" in str(shown["run-with-review-decisions"].data)
+    assert "progress" in {artifact.type for artifact in found}
+
+
+async def test_a_second_run_with_the_same_key_does_nothing_again(world: World):
+    """Same key: no run, no question, no decision, no message; the same result."""
+    first = await world.with_people(run_with_review(**world.arguments()))
+    once = await world.counts()
+    again = await run_with_review(**world.arguments())
+    assert again.model_dump() == first.model_dump()
+    assert once == await world.counts()
+
+
+async def test_inputs_may_be_files(world: World):
+    """A file becomes an asset once, and the picture shown is made with it."""
+    logo = world.folder / "logo.png"
+    logo.write_bytes((Path(__file__).parent.parent.parent / "examples" / "office-lease.pdf").read_bytes())
+    call = world.arguments(files={"image": [str(logo)]}, options=ReviewOptions(reject=False))
+    result = await world.with_people(run_with_review(**call))
+    assert "completed" == result.status
+    assert 1 == (await world.counts())["pletor.upload_asset"]
+    run = await world.at_pletor("GET", f"/runs/{result.run_id}")
+    assert "asset_ids" in str(run["inputs"])
+
+
+async def test_a_decision_at_pletor_itself_is_the_decision(world: World):
+    """Somebody decides in Pletor: recorded as such, nothing is resolved again, the message is retracted."""
+    running = asyncio.create_task(run_with_review(**world.arguments()))
+    await world.until_asked()
+    await decide_at_pletor(world, "approve")
+    result = await asyncio.wait_for(running, 60)
+    assert [("approve", Through.VENDOR)] == decisions(result)
+    counts = await world.counts()
+    assert (1, 1) == (counts["pletor.resolve_review"], counts["placet.delete_message"])
+
+
+async def test_two_decisions_in_two_places(world: World):
+    """Approved in Placet, rejected in Pletor before anybody looked: one decision, the other is kept."""
+    await run_with_review(**world.arguments(wait="suspend"))
+    (shown,) = await world.waiting()
+    await world.respond(shown["id"], {"selectedOption": "approve"})
+    await decide_at_pletor(world, "reject")
+    result = await run_with_review(**world.arguments())
+    assert ("rejected", [("reject", Through.VENDOR)]) == (result.status, decisions(result))
+    (review,) = await world.reviews()
+    assert sorted(one.standing for one in review.answers) == ["conflicting", "decided"]
+    assert 1 == len(await world.resolutions())
+
+
+async def test_pletor_was_told_something_else_first(world: World):
+    """Approved and recorded; before we bring it somebody rejects in Pletor: that stands there."""
+    await run_with_review(**world.arguments(wait="suspend"))
+    (shown,) = await world.waiting()
+    await world.respond(shown["id"], {"selectedOption": "approve"})
+    found = await resume_reviews(placet=world.placet, pletor=world.pletor, ledger=world.ledger)
+    assert (1, 0, 0) == (found.decided, found.resumed, found.waiting)
+    await decide_at_pletor(world, "reject")
+    with pytest.raises(RunFailed, match="Rejected in review"):
+        await run_with_review(**world.arguments())
+    (review,) = await world.reviews()
+    assert ("approve", Through.PLACET) == (review.decision["decision"], review.decided_through)
+    assert "somebody had decided first: reject" in (review.outcome or "")
+    assert sorted(one.standing for one in review.answers) == ["conflicting", "decided"]
+    assert 1 == len(await world.resolutions())
+
+
+@pytest.mark.parametrize("when", ["while it waits", "before the next run"])
+async def test_content_that_changed_is_asked_about_anew(world: World, when: str):
+    """Approved, and before we act Pletor asks about another text: nobody approved that one."""
+
+    def change(data: dict[str, Any]) -> None:
+        data["reviews"][0]["options"][0]["text"] = "Something nobody has read"
+
+    call = world.arguments(agent=TEXT)
+    running = None
+    if when == "while it waits":
+        running = asyncio.create_task(run_with_review(**call))
+        (shown,) = await world.until_asked()
+    else:
+        assert "waiting" == (await run_with_review(**call | {"wait": "suspend"})).status
+        (shown,) = await world.waiting()
+    world.change_at_pletor(change)
+    await world.respond(shown["id"], {"decision": "approve"})
+    result = await world.with_people(running or run_with_review(**call))
+    assert ["Something nobody has read"] == result.texts
+    first, second = await world.reviews()
+    assert ("withdrawn", "changed") == (first.state, first.outcome)
+    assert ("used", "approve") == (second.state, second.decision["decision"])
+    assert 1 == len(first.answers) == len(second.answers) == len(await world.resolutions())
+
+
+async def test_rejected_by_a_person(world: World):
+    """The result says who and why; the run is not repeated."""
+    call = run_with_review(**world.arguments(), return_state=True)
+    state = await world.with_people(call, lambda _: {"selectedOption": "reject", "comment": "too dark"})
+    result = await state.result()
+    assert ("Rejected", "rejected") == (state.name, result.status)
+    assert "rejected by a person in Placet: too dark" == state.message
+    assert "rejected" == (await run_with_review(**world.arguments())).status
+    assert 1 == (await world.counts())["pletor.resolve_review"]
+
+
+async def test_nobody_decides_in_time(world: World):
+    """The run fails, Pletor's is canceled, the question is closed everywhere; a re-run says the same."""
+    for _ in range(2):
+        with pytest.raises(ReviewExpired, match="nobody decided in time"):
+            await run_with_review(**world.arguments(expires_in=1))
+    assert [] == await world.waiting()
+    (run,) = (await world.at_pletor("GET", "/runs"))["data"]
+    assert "canceled" == run["status"]
+    assert 1 == (await world.counts())["pletor.cancel_run"]
+
+
+async def test_escalation_in_the_flow(world: World):
+    """Nobody in the first channel, somebody in the second: one decision, the first message is retracted."""
+
+    def answers(shown: dict[str, Any]) -> dict[str, Any] | None:
+        return {"selectedOption": "approve"} if shown["channelId"] == ESCALATION else None
+
+    call = world.arguments(expires_in=2, on_expiry=OnExpiry.ESCALATE, escalation_channel="Escalations")
+    result = await world.with_people(run_with_review(**call), answers)
+    assert [("approve", Through.PLACET)] == decisions(result)
+    (review,) = await world.reviews()
+    assert [1, 2] == [review.level, len(review.messages)]
+    assert 1 == len(await world.resolutions())
+
+
+async def test_rounds_are_capped(world: World):
+    """After the last allowed round nobody is offered another one."""
+    seen = []
+
+    def answers(shown: dict[str, Any]) -> dict[str, Any]:
+        offered = [one["id"] for one in shown["review"]["payload"]["options"]]
+        seen.append(offered)
+        return {"selectedOption": "regenerate" if "regenerate" in offered else "approve"}
+
+    result = await world.with_people(run_with_review(**world.arguments(max_rounds=2)), answers)
+    assert ["regenerate", "approve"] == [one.decision for one in result.reviews]
+    assert [3, 2] == [len(offered) for offered in seen]
+
+
+async def test_suspend_without_a_deployment_ends_the_run(world: World):
+    """It ends with the question recorded; run again with its key it goes on."""
+    call = world.arguments(wait="suspend")
+    first, second = await run_with_review(**call), await run_with_review(**call)
+    assert ["waiting"] * 2 == [first.status, second.status]
+    assert "run again with run key run" in first.summary
+    (shown,) = await world.waiting()
+    await world.respond(shown["id"], {"selectedOption": "approve"})
+    last = await run_with_review(**call)
+    assert ("completed", first.run_id) == (last.status, last.run_id)
+    counts = await world.counts()
+    assert 1 == counts["pletor.create_run"] == counts["pletor.resolve_review"] == counts["placet.respond"]
+
+
+async def test_suspend_in_a_subflow_ends_the_subflow(world: World):
+    """The parent gets a result that waits, and goes on when it is run again."""
+
+    @flow(name="parent")
+    async def parent() -> RunWithReview:
+        return await run_with_review(**world.arguments(wait="suspend"))
+
+    assert "waiting" == (await parent()).status
+    (shown,) = await world.waiting()
+    await world.respond(shown["id"], {"selectedOption": "approve"})
+    assert "completed" == (await parent()).status
+
+
+async def test_a_refused_start_leaves_the_key_free(world: World):
+    """422 claims nothing: the same run key starts the run once the cause has passed."""
+    await world.fault("pletor", "create_run", "status", status=422)
+    with pytest.raises(ValidationFailed):
+        await run_with_review(**world.arguments())
+    result = await world.with_people(run_with_review(**world.arguments()))
+    assert "completed" == result.status
+    assert 1 == (await world.counts())["pletor.create_run"]
+
+
+async def test_a_claim_that_was_rolled_back(tmp_path: Path):
+    """Pletor answers 500, then 409 with nothing to be found, and frees the key later: one run."""
+    async with serving(tmp_path, rollback_seconds=1.0) as world:
+        result = await world.with_people(run_with_review(**world.arguments()))
+        assert "completed" == result.status
+        assert 1 == (await world.counts())["pletor.create_run"]
+
+
+async def test_a_failed_run_keeps_its_key_and_a_generation_is_a_new_run(world: World):
+    """The same key gives the same failed run; generation 1 starts another one, once."""
+    for generation in (0, 1, 1):
+        with pytest.raises(RunFailed, match=f"generation={generation + 1} starts another one"):
+            await run_with_review(**world.arguments(agent=DOOMED, generation=generation))
+    assert 2 == (await world.counts())["pletor.create_run"]
+
+
+async def test_an_app_that_waits_for_a_person_in_pletor(tmp_path: Path):
+    """There is no call to answer it: after the deadline the run says where to look."""
+    async with serving(tmp_path, app_reviews="for_ever") as world:
+        call = world.arguments(agent=None, app="Poster app", deadline=1)
+        with pytest.raises(DeadlineExceeded, match="only Pletor's own interface"):
+            await run_with_review(**call)
+
+
+async def test_what_cannot_be_used_is_named(world: World):
+    """Wrong names and combinations are refused before anything is started."""
+    escalate, placet = OnExpiry.ESCALATE, world.placet
+    wrong: list[tuple[Callable[[], Awaitable[Any]], type[Exception], str]] = [
+        (partial(channel_of, placet, "Nobody", None, OnExpiry.FAIL), NotFound, "'Escalations', 'Reviews'"),
+        (partial(channel_of, placet, "Reviews", None, escalate), InvalidInput, "belong together"),
+        (partial(channel_of, placet, "Reviews", "Reviews", escalate), InvalidInput, "the reviewers' own"),
+        (partial(target_of, world.pletor, "Nothing", None), NotFound, "no Pletor agent 'Nothing'"),
+        (partial(target_of, world.pletor, "Poster", "Poster app"), InvalidInput, "an agent or an app"),
+    ]
+    for call, error, words in wrong:
+        with pytest.raises(error, match=words):
+            await call()
+    with pytest.raises(InvalidInput, match="cannot read"):
+        await run_with_review(**world.arguments(files={"image": ["/nowhere.png"]}))
+    assert {} == await world.counts()
