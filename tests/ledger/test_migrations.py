@@ -72,7 +72,7 @@ def test_the_migrations_make_what_the_tables_say(database: Database):
 def test_the_conditions_of_partial_indexes_are_those_of_the_tables(database: Database):
     """Autogenerate does not compare them on every database, and a query finds its index by them."""
     upgrade(database)
-    for table in ("effect", "attempt"):
+    for table in ("effect", "attempt", "pipeline_run"):
         made = {
             index["name"]: index["dialect_options"]
             for index in database.read_now(lambda connection, of=table: inspect(connection).get_indexes(of))
