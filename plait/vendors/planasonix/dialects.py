@@ -38,10 +38,6 @@ class Dialect:
         prefix = self.orchestration if operation in ORCHESTRATION else self.resources
         return f"{prefix}{operation.path}"
 
-    def root(self, path: str) -> str:
-        """The path of a base URL without the part of it that the prefixes begin with."""
-        return path[: len(path) - self.overlap(path)]
-
     def overlap(self, path: str) -> int:
         """How many characters at the end of `path` are a beginning of a prefix, in whole segments."""
         return max(_overlap(path, self.resources), _overlap(path, self.orchestration))
