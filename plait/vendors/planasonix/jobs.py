@@ -1,6 +1,6 @@
 """Sync jobs and backfills of connections (planasonix.md §3.4)."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Final
 
 from plait.http.errors import Conflict, NotFound, ValidationFailed
@@ -74,7 +74,7 @@ class Jobs(Caller):
 
     async def each_job(
         self, *, connection_id: str | None = None, state: State | None = None
-    ) -> AsyncIterator[SyncJob]:
+    ) -> AsyncGenerator[SyncJob, None]:
         """Jobs page by page; with filters those that fit, as far as they tell."""
         async for job in items(self.job_pages(connection_id=connection_id, state=state)):
             ours = connection_id is None or job.connection_id in {None, connection_id}

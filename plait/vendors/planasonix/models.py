@@ -185,6 +185,11 @@ class Work(Received):
         return self.error_message or (None if self.error is None else self.error.text)
 
     @property
+    def newest_time(self) -> datetime | None:
+        """The moment by which lists are sorted: when it started, or came to be."""
+        return self.started_at or self.queued_at or self.created_at
+
+    @property
     def duration(self) -> float | None:
         """Seconds it took, as the server says or as its times tell."""
         if self.duration_seconds is not None or self.started_at is None or self.finished_at is None:
@@ -227,11 +232,6 @@ class PipelineRun(Work):
     def rows_written(self) -> int | None:
         """Rows written, as far as the server tells."""
         return self.records_written if self.metrics.rows_written is None else self.metrics.rows_written
-
-    @property
-    def newest_time(self) -> datetime | None:
-        """The moment by which lists sort runs: when it started, or came to be."""
-        return self.started_at or self.queued_at or self.created_at
 
 
 class RunNode(Work):

@@ -1,7 +1,7 @@
 """Runs of pipelines (planasonix.md §3.3)."""
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -91,7 +91,7 @@ class Runs(Caller):
         state: State | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
-    ) -> AsyncIterator[PipelineRun]:
+    ) -> AsyncGenerator[PipelineRun, None]:
         """Runs page by page; with filters those that fit, as far as they tell."""
         found = self.run_pages(pipeline_id=pipeline_id, state=state, since=since, until=until)
         async for run in items(found):
