@@ -1,30 +1,30 @@
 """Connections: sources and destinations (planasonix.md §3.1)."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from plait.vendors.planasonix import bodies, operations
 from plait.vendors.planasonix.models import Connection, ConnectionCheck, NewConnection
-from plait.vendors.planasonix.paging import items
+from plait.vendors.planasonix.paging import Page, items
 from plait.vendors.planasonix.wire import Caller
 
 
 class Connections(Caller):
     """The calls of connections."""
 
-    def each_connection(
-        self, *, type_: str | None = None, search: str | None = None
-    ) -> AsyncIterator[Connection]:
-        """Every connection, page by page; `search` is the server's own."""
+    def connection_pages(
+        self, *, type_: str | None = None, search: str | None = None, start: str | None = None
+    ) -> AsyncGenerator[Page[Connection], None]:
+        """Connections as the server lists them, page by page, from a cursor on. It may ignore a filter."""
         query = {"type": type_, "search": search}
-        return items(self.pages(operations.LIST_CONNECTIONS, Connection, query=query))
+        return self.pages(operations.LIST_CONNECTIONS, Connection, query=query, start=start)
 
     async def list_connections(
         self, *, type_: str | None = None, search: str | None = None
     ) -> list[Connection]:
         """Every connection, or those of a type; `search` is the server's own."""
-        found = self.each_connection(type_=type_, search=search)
-        return [each async for each in found if type_ in {None, each.type}]
+        found = self.connection_pages(type_=type_, search=search)
+        return [each async for each in items(found) if type_ in {None, each.type}]
 
     async def get_connection(self, connection_id: str) -> Connection:
         """A connection with its settings; secrets in them are never in clear."""

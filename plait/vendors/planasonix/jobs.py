@@ -1,6 +1,6 @@
 """Sync jobs and backfills of connections (planasonix.md §3.4)."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 from plait.http.errors import Conflict, NotFound, ValidationFailed
@@ -65,12 +65,15 @@ class Jobs(Caller):
         )
 
     def job_pages(
-        self, *, connection_id: str | None = None, state: State | None = None
-    ) -> AsyncIterator[Page[SyncJob]]:
-        """Jobs as the server lists them, page by page, newest first [inferred]. It may ignore a filter."""
+        self, *, connection_id: str | None = None, state: State | None = None, start: str | None = None
+    ) -> AsyncGenerator[Page[SyncJob], None]:
+        """Jobs as the server lists them, page by page, newest first [inferred]. It may ignore a filter.
+
+        A word that dialects spell differently is not sent (`SPELT_ALIKE`).
+        """
         word = state.value if state in SPELT_ALIKE else None
         query = {"connection_id": connection_id, "status": word}
-        return self.pages(operations.LIST_JOBS, SyncJob, query=query)
+        return self.pages(operations.LIST_JOBS, SyncJob, query=query, start=start)
 
     async def each_job(
         self, *, connection_id: str | None = None, state: State | None = None

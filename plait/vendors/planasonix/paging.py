@@ -1,6 +1,6 @@
 """Lists of every dialect, page by page, behind one async iterator (planasonix.md §2.4, §7.1 C9)."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
@@ -37,12 +37,19 @@ Fetch: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[Answer]]
 
 
 async def pages(
-    fetch: Fetch, operation: Operation, kind: type[ItemT], query: Mapping[str, Any], *, window: bool = False
-) -> AsyncIterator[Page[ItemT]]:
+    fetch: Fetch,
+    operation: Operation,
+    kind: type[ItemT],
+    query: Mapping[str, Any],
+    *,
+    start: str | None = None,
+    window: bool = False,
+) -> AsyncGenerator[Page[ItemT], None]:
     """Every page, by cursor where the server has cursors, else by offset. Each item comes once.
 
-    The end is a missing cursor, the total, an empty page, or a cursor that comes again. With `window` the
-    list is known to show only its newest entries, however many there are.
+    The end is a missing cursor, the total, an empty page, or a cursor that comes again. With `start` the
+    first page is the one of that cursor. With `window` the list is known to show only its newest entries,
+    however many there are.
 
     Raises:
         MalformedResponse: an entry has no id, or the server repeats a page or a cursor before it has shown
@@ -50,7 +57,7 @@ async def pages(
     """
     seen: set[str] = set()
     used: set[str] = set()
-    place: dict[str, Any] = {}
+    place: dict[str, Any] = {} if start is None else {"cursor": start}
     announced: int | None = None
     while True:
         found = listed(await fetch({**query, "limit": LIMIT, **place}))
@@ -61,7 +68,7 @@ async def pages(
         yield Page([_read(operation, kind, row) for row in fresh.values()], found.cursor, found.total)
         step = _next(found, len(seen), asked_offset="offset" in place, fresh=bool(fresh))
         if step is None or step.get("cursor") in used:
-            if not window:
+            if start is None and not window:
                 _check_whole(operation, found, len(seen), announced, fresh=bool(fresh))
             return
         used |= {step["cursor"]} if "cursor" in step else set()

@@ -1,28 +1,29 @@
 """Pipelines (planasonix.md §3.2)."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Literal
 
 from plait.vendors.planasonix import bodies, operations
 from plait.vendors.planasonix.models import NewPipeline, Pipeline
-from plait.vendors.planasonix.paging import items
+from plait.vendors.planasonix.paging import Page, items
 from plait.vendors.planasonix.wire import Caller
 
 
 class Pipelines(Caller):
     """The calls of pipelines."""
 
-    def each_pipeline(
+    def pipeline_pages(
         self,
         *,
         project_id: str | None = None,
         folder_id: str | None = None,
         search: str | None = None,
         status: str | None = None,
-    ) -> AsyncIterator[Pipeline]:
-        """Every pipeline, page by page, without its graph. A server may ignore a filter."""
+        start: str | None = None,
+    ) -> AsyncGenerator[Page[Pipeline], None]:
+        """Pipelines as the server lists them, page by page, from a cursor on. It may ignore a filter."""
         query = {"projectId": project_id, "folderId": folder_id, "search": search, "status": status}
-        return items(self.pages(operations.LIST_PIPELINES, Pipeline, query=query))
+        return self.pages(operations.LIST_PIPELINES, Pipeline, query=query, start=start)
 
     async def list_pipelines(
         self,
@@ -33,10 +34,10 @@ class Pipelines(Caller):
         status: str | None = None,
     ) -> list[Pipeline]:
         """Every pipeline, without its graph; with filters those that fit, as far as they tell."""
-        found = self.each_pipeline(project_id=project_id, folder_id=folder_id, search=search, status=status)
+        found = self.pipeline_pages(project_id=project_id, folder_id=folder_id, search=search, status=status)
         return [
             each
-            async for each in found
+            async for each in items(found)
             if _fits(each.project_id, project_id)
             and _fits(each.folder_id, folder_id)
             and _fits(each.status or None, status)

@@ -1,7 +1,8 @@
 """Runs of pipelines (planasonix.md §3.3)."""
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Final
 
@@ -49,39 +50,42 @@ class Runs(Caller):
             known={"pipeline_id": pipeline_id, "status": "queued"},
         )
 
-    def run_pages(
+    async def run_pages(
         self,
         *,
         pipeline_id: str | None = None,
         state: State | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
-    ) -> AsyncIterator[Page[PipelineRun]]:
-        """Runs as the server lists them, page by page, newest first [inferred]. It may ignore a filter.
+        start: str | None = None,
+    ) -> AsyncGenerator[Page[PipelineRun], None]:
+        """Runs as the server lists them, page by page from a cursor on, newest first [inferred].
 
-        A word that dialects spell differently is not sent as a filter (`SPELT_ALIKE`).
+        It may ignore a filter. A word that dialects spell differently is not sent (`SPELT_ALIKE`).
         """
-        word = state.value if state in SPELT_ALIKE else None
-        query = {"status": word, "from": _iso(since), "to": _iso(until)}
-        return self._run_pages(pipeline_id, query)
-
-    async def _run_pages(
-        self, pipeline_id: str | None, query: Mapping[str, Any]
-    ) -> AsyncIterator[Page[PipelineRun]]:
         if pipeline_id is not None and (await self.dialect()).runs_of_pipeline:
-            found = self.history_pages(pipeline_id)
+            found = self.history_pages(pipeline_id, start=start)
         else:
-            found = self.pages(operations.LIST_RUNS, PipelineRun, query={"pipelineId": pipeline_id, **query})
-        async for page in found:
-            yield page
+            word = state.value if state in SPELT_ALIKE else None
+            query = {"pipelineId": pipeline_id, "status": word, "from": _iso(since), "to": _iso(until)}
+            found = self.pages(operations.LIST_RUNS, PipelineRun, query=query, start=start)
+        async with aclosing(found) as reading:
+            async for page in reading:
+                yield page
 
-    def history_pages(self, pipeline_id: str) -> AsyncIterator[Page[PipelineRun]]:
+    def history_pages(
+        self, pipeline_id: str, *, start: str | None = None
+    ) -> AsyncGenerator[Page[PipelineRun], None]:
         """A pipeline's runs under the pipeline itself, newest first [inferred].
 
         The bare dialect shows the newest 100 and no more.
         """
         return self.pages(
-            operations.LIST_PIPELINE_RUNS, PipelineRun, path={"pipeline_id": pipeline_id}, window=True
+            operations.LIST_PIPELINE_RUNS,
+            PipelineRun,
+            path={"pipeline_id": pipeline_id},
+            start=start,
+            window=True,
         )
 
     async def each_run(

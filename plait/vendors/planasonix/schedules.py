@@ -1,24 +1,24 @@
 """Schedules of pipelines (planasonix.md §3.5)."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from plait.http.errors import NotFound, RequestRejected
 from plait.http.operation import Operation
 from plait.vendors.planasonix import bodies, operations
 from plait.vendors.planasonix.models import NewSchedule, Schedule
-from plait.vendors.planasonix.paging import items
+from plait.vendors.planasonix.paging import Page, items
 from plait.vendors.planasonix.wire import METHOD_NOT_ALLOWED, Caller
 
 
 class Schedules(Caller):
     """The calls of schedules."""
 
-    def each_schedule(
+    def schedule_pages(
         self, *, pipeline_id: str | None = None, enabled: bool | None = None
-    ) -> AsyncIterator[Schedule]:
-        """Every schedule, page by page. A server may ignore a filter."""
+    ) -> AsyncGenerator[Page[Schedule], None]:
+        """Schedules as the server lists them, page by page. It may ignore a filter."""
         query = {"pipeline_id": pipeline_id, "enabled": enabled}
-        return items(self.pages(operations.LIST_SCHEDULES, Schedule, query=query))
+        return self.pages(operations.LIST_SCHEDULES, Schedule, query=query)
 
     async def list_schedules(
         self, *, pipeline_id: str | None = None, enabled: bool | None = None
@@ -26,7 +26,7 @@ class Schedules(Caller):
         """Every schedule, of a pipeline, or those that are enabled or paused."""
         return [
             each
-            async for each in self.each_schedule(pipeline_id=pipeline_id, enabled=enabled)
+            async for each in items(self.schedule_pages(pipeline_id=pipeline_id, enabled=enabled))
             if pipeline_id in {None, each.pipeline_id} and enabled in {None, each.enabled}
         ]
 
@@ -37,7 +37,7 @@ class Schedules(Caller):
         except RequestRejected as error:
             if not isinstance(error, NotFound) and error.status != METHOD_NOT_ALLOWED:
                 raise
-            async for schedule in self.each_schedule():
+            for schedule in await self.list_schedules():
                 if schedule.id == schedule_id:
                     return schedule
             raise

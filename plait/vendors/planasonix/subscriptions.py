@@ -1,7 +1,5 @@
 """Webhook subscriptions: the vendor names them and documents neither paths nor shapes (planasonix.md §5)."""
 
-from collections.abc import AsyncIterator
-
 from plait.vendors.planasonix import operations
 from plait.vendors.planasonix.models import NewWebhook, Webhook
 from plait.vendors.planasonix.paging import items
@@ -11,13 +9,9 @@ from plait.vendors.planasonix.wire import Caller
 class Subscriptions(Caller):
     """The calls of webhook subscriptions, at a path that is [assumed]."""
 
-    def each_webhook(self) -> AsyncIterator[Webhook]:
-        """Every subscription, page by page."""
-        return items(self.pages(operations.LIST_WEBHOOKS, Webhook))
-
     async def list_webhooks(self) -> list[Webhook]:
         """Every subscription."""
-        return [each async for each in self.each_webhook()]
+        return [each async for each in items(self.pages(operations.LIST_WEBHOOKS, Webhook))]
 
     async def create_webhook(self, webhook: NewWebhook) -> Webhook:
         """Subscribe an address to events. The same one twice makes two."""

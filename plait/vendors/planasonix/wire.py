@@ -1,7 +1,7 @@
 """What every call of the client goes through: its place in the dialect, its answer, its list."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -144,14 +144,15 @@ class Caller:
         *,
         path: Mapping[str, str] | None = None,
         query: Mapping[str, Any] | None = None,
+        start: str | None = None,
         window: bool = False,
-    ) -> AsyncIterator[Page[ItemT]]:
+    ) -> AsyncGenerator[Page[ItemT], None]:
         """A list, page by page; see `plait.vendors.planasonix.paging.pages`."""
 
         async def fetch(place: Mapping[str, Any]) -> Answer:
             return await self.call(operation, path=path, query=place)
 
-        return pages(fetch, operation, kind, query or {}, window=window)
+        return pages(fetch, operation, kind, query or {}, start=start, window=window)
 
     async def gone(self, operation: Operation, path: Mapping[str, str]) -> None:
         """Delete; a 404 after a lost answer means that an earlier request of ours did it."""
