@@ -6,7 +6,7 @@ What the vendor's own operator and sensor get wrong here is listed in planasonix
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
 from plait.clock import BootClock, Clock
@@ -16,7 +16,7 @@ from plait.http.operation import Operation
 from plait.http.words import clean
 from plait.vendors.planasonix import operations
 from plait.vendors.planasonix.client import PlanasonixClient
-from plait.vendors.planasonix.errors import StillWorking, UnknownStatus
+from plait.vendors.planasonix.errors import AnotherJobActive, StillWorking, UnknownStatus
 from plait.vendors.planasonix.models import PipelineRun, State, SyncJob, Work
 
 LAST_LOOK: Final = 5.0
@@ -183,3 +183,35 @@ class _Wait(Generic[WorkT]):
             _log.warning("%s could not be asked to stop: %s", self.what, str(error) or "no answer in time")
             return False
         return True
+
+
+async def sync_when_free(
+    client: PlanasonixClient,
+    trigger: Callable[[], Awaitable[SyncJob]],
+    patience: Patience = HOUR,
+    *,
+    clock: Clock | None = None,
+) -> SyncJob:
+    """What `trigger` starts, once no other job of the connection is active.
+
+    Args:
+        client: asked how the other job stands.
+        trigger: starts the sync, such as `effects.perform(TriggerSync(...))`; called again after each wait.
+        patience: for all waits together; another's job is never cancelled.
+        clock: of the waits.
+
+    Raises:
+        StillWorking: another job was still active at the deadline.
+        UnknownStatus: its status word is none that we know.
+    """
+    watch = clock or BootClock()
+    deadline = watch.now() + patience.timeout
+    while True:
+        try:
+            return await trigger()
+        except AnotherJobActive as active:
+            if (left := deadline - watch.now()) <= 0:
+                raise
+            await wait_for_job(
+                client, active.job_id, replace(patience, timeout=left, cancel=False), clock=watch
+            )
