@@ -5,7 +5,7 @@ looked for before it is sent again: what a list shows now is compared with what 
 effect of a unit is at work at a time.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -293,7 +293,7 @@ def _only(found: Sequence[WorkT]) -> Verdict[WorkT]:
 
 def _shows(job: SyncJob, key: str) -> bool:
     """Whether a job says that it was made under our key."""
-    return key in {job.idempotency_key, (job.metadata or {}).get(MARKER)}
+    return job.idempotency_key == key or (job.metadata or {}).get(MARKER) == key
 
 
 def _silent(job: SyncJob) -> bool:
@@ -303,21 +303,29 @@ def _silent(job: SyncJob) -> bool:
 
 def restore(client: PlanasonixClient, recorded: Recorded) -> AnyRecipe | None:
     """The recipe of a recorded effect, able to look and not to send; None for an unknown operation."""
-    inputs, (_, _, owner) = recorded.inputs, recorded.target.rpartition("/")
-    match recorded.operation:
-        case "trigger_run":
-            return TriggerRun(client, owner, inputs["values"], inputs["environment_id"])
-        case "trigger_sync":
-            return TriggerSync(client, owner, SyncOptions.model_validate(inputs))
-        case "backfill":
-            return StartBackfill(client, owner, BackfillOptions.model_validate(inputs))
-        case "create_connection":
-            return CreateConnection(client, NewConnection.model_validate(inputs))
-        case "create_pipeline":
-            return CreatePipeline(client, NewPipeline.model_validate(inputs))
-        case "create_schedule":
-            return CreateSchedule(client, NewSchedule.model_validate(inputs))
-        case "create_webhook":
-            webhook = NewWebhook(url=inputs["url"], events=inputs["events"])
-            return CreateWebhook(client, webhook).recall(inputs)
-    return None
+    made = _RESTORED.get(recorded.operation)
+    return None if made is None else made(client, recorded.target.rpartition("/")[2], recorded.inputs)
+
+
+def _webhook(client: PlanasonixClient, _: str, inputs: Json) -> CreateWebhook:
+    return CreateWebhook(client, NewWebhook(url=inputs["url"], events=inputs["events"])).recall(inputs)
+
+
+_RESTORED: Final[Mapping[str, Callable[[PlanasonixClient, str, Json], AnyRecipe]]] = {
+    "trigger_run": lambda client, owner, inputs: TriggerRun(
+        client, owner, inputs["values"], inputs["environment_id"]
+    ),
+    "trigger_sync": lambda client, owner, inputs: TriggerSync(
+        client, owner, SyncOptions.model_validate(inputs)
+    ),
+    "backfill": lambda client, owner, inputs: StartBackfill(
+        client, owner, BackfillOptions.model_validate(inputs)
+    ),
+    "create_connection": lambda client, _, inputs: CreateConnection(
+        client, NewConnection.model_validate(inputs)
+    ),
+    "create_pipeline": lambda client, _, inputs: CreatePipeline(client, NewPipeline.model_validate(inputs)),
+    "create_schedule": lambda client, _, inputs: CreateSchedule(client, NewSchedule.model_validate(inputs)),
+    "create_webhook": _webhook,
+}
+"""By operation, given the client, the last part of the recorded target, and the recorded inputs."""
