@@ -78,9 +78,8 @@ def plant(shelf: Shelf, fixture: Fixture, settings: PlanasonixSettings, seed: in
     shelf.insert_items(_item_rows([*connections, *pipelines]))
     runs = 0
     if fixture.history is not None and pipelines:
-        rows = list(_history(pipelines, fixture.history, settings, seed))
-        shelf.insert_work(rows)
-        runs = len(rows)
+        runs = fixture.history.runs or len(pipelines) * fixture.history.nights
+        shelf.insert_work(_history(pipelines, fixture.history, settings, seed))
     return Seeded(
         pipelines=[Named(id=each.id, name=each.name) for each in pipelines],
         connections=[Named(id=each.id, name=each.name) for each in connections],
@@ -162,7 +161,7 @@ def _history(
 ) -> Iterator[tuple[Any, ...]]:
     """Night by night, oldest first."""
     habits = [_habit(pipeline, history, settings, seed) for pipeline in pipelines]
-    total = len(pipelines) * history.nights if history.runs is None else history.runs
+    total = history.runs or len(pipelines) * history.nights
     last = (datetime.now(UTC).date() - timedelta(days=1)) if history.until is None else history.until.date()
     for night in range(history.nights):
         day = last - timedelta(days=history.nights - 1 - night)
@@ -186,7 +185,7 @@ def _past_run(habit: _Habit, history: History, turn: _Turn, seed: int) -> Work:
     created = datetime.combine(turn.day, _BEGINS, UTC).timestamp() + habit.offset + turn.number * _APART
     seconds = round(habit.seconds * (1 + habit.drift * turn.night) * draw.uniform(0.85, 1.15), 3)
     fails = draw.random() < history.failing
-    return Work.model_construct(
+    return Work(
         id=made_id("run", seed, pipeline.id, turn.day, turn.number),
         organization=pipeline.organization,
         at=created,

@@ -166,6 +166,7 @@ class PlanasonixSettings(BaseModel):
     signature_header: Word = "X-Planasonix-Signature"
     """HMAC-SHA256 over the raw body, in hexadecimal, after `sha256=` [inferred]."""
     timestamp_header: Word = "X-Planasonix-Timestamp"
+    signed_text: Literal["body", "timestamp.body"] = "body"
     webhook_attempts: Count = 4
     webhook_backoff: Seconds = 1.0
     """Before the second attempt; doubled before each next one."""

@@ -5,7 +5,6 @@ its creation, newest first. What lists are narrowed and ordered by stands in col
 is JSON.
 """
 
-import base64
 import hashlib
 import json
 import time
@@ -177,7 +176,7 @@ class Shelf:
         """Work whose state or plan has changed."""
         self._sql.execute(
             "UPDATE planasonix_work SET state = ?, due_at = ?, data = ? WHERE id = ?",
-            (work.state, work.due_at, work.model_dump_json(), work.id),
+            (work.state, work.due_at, work.model_dump_json(exclude_defaults=True), work.id),
         )
 
     def work(self, kind: Kind, work_id: str) -> Work | None:
@@ -334,7 +333,7 @@ def work_row(work: Work, visible_at: float) -> tuple[Any, ...]:
         work.at,
         visible_at,
         work.due_at,
-        work.model_dump_json(),
+        work.model_dump_json(exclude_defaults=True),
     )
 
 
@@ -342,8 +341,7 @@ def made_id(kind: type[Item] | Kind, *what: object) -> str:
     """An opaque id, in the shape of the vendor's, that follows from `what`."""
     prefix = _PREFIXES[kind] if isinstance(kind, str) else kind.prefix
     text = ":".join(map(str, (prefix, *what)))
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"{prefix}_{base64.b32encode(digest).decode().lower()[:_ID_LENGTH]}"
+    return f"{prefix}_{hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH]}"
 
 
 def body_digest(body: Mapping[str, Any]) -> str:

@@ -148,7 +148,8 @@ class Courier:
     async def _post(self, webhook: Webhook, body: str) -> bool:
         content, now = body.encode(), str(int(time.time()))
         secret = (webhook.secret or self._settings.webhook_secret).encode()
-        digest = hmac.new(secret, content, hashlib.sha256).hexdigest()
+        signed = content if self._settings.signed_text == "body" else f"{now}.".encode() + content
+        digest = hmac.new(secret, signed, hashlib.sha256).hexdigest()
         headers = {
             "Content-Type": "application/json",
             self._settings.signature_header: f"sha256={digest}",

@@ -1,0 +1,113 @@
+"""A Planasonix stand-in on loopback with chosen switches, plain HTTP to each mount, and its own count."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from sandbox_server import serving_sandbox
+
+from plait.sandbox.planasonix_fixture import ConnectionGroup, Fixture, PipelineGroup
+from plait.sandbox.planasonix_settings import PlanasonixSettings
+from plait.sandbox.settings import SandboxSettings
+
+KEY = "plnx_live_sandbox"
+QUICK = 0.05
+"""Seconds of work, and of queueing, in tests."""
+ROOTS = {
+    "spec": ("/planasonix/v1", "/planasonix/v1"),
+    "docs": ("/planasonix/docs/api", "/planasonix/docs/api/v1"),
+    "versioned": ("/planasonix/docs/v1/api", "/planasonix/docs/v1/api/v1"),
+    "air": ("/planasonix/air/api/v1", "/planasonix/air/api/v1"),
+    "go": ("/planasonix/go/api", "/planasonix/go/api/v1"),
+}
+"""Where resources and where orchestration are found at each mount."""
+ONE_OF_EACH = Fixture(
+    connections=(
+        ConnectionGroup(name="good", rows=100),
+        ConnectionGroup(name="bad", behaviour="fail"),
+        ConnectionGroup(name="endless", behaviour="hang"),
+        ConnectionGroup(name="paused", status="paused"),
+        ConnectionGroup(name="target", category="destination"),
+    ),
+    pipelines=(
+        PipelineGroup(name="good", tags=("nightly",), rows=100),
+        PipelineGroup(name="bad", behaviour="fail"),
+        PipelineGroup(name="endless", behaviour="hang"),
+        PipelineGroup(name="shaky", behaviour="flaky", failures=2),
+        PipelineGroup(name="resting", status="paused"),
+        PipelineGroup(name="draft", status="draft"),
+    ),
+)
+
+
+class World:
+    """One running stand-in."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._http = httpx.AsyncClient(base_url=f"{url}/_sandbox", timeout=60)
+
+    async def aclose(self) -> None:
+        """Close the control connection."""
+        await self._http.aclose()
+
+    def raw(self, key: str = KEY) -> httpx.AsyncClient:
+        """Plain HTTP to the sandbox's root: no retries, no redirects."""
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=60)
+
+    async def ids(self, kind: str) -> dict[str, str]:
+        """Id of each `pipelines` or `connections`, by name."""
+        async with self.raw() as http:
+            return {row["name"]: row["id"] for row in (await http.get(f"{ROOTS['go'][0]}/{kind}")).json()}
+
+    async def control(self, method: str, path: str, body: Any = None) -> Any:
+        """A control route of Planasonix: `seed`, `runs`, `jobs`, `workload`, `summary`."""
+        answer = await self._http.request(method, f"/planasonix/{path}", json=body)
+        answer.raise_for_status()
+        return answer.json()
+
+    async def fault(self, kind: str, operation: str, **more: Any) -> None:
+        """The next request of this operation is struck once, if nothing else is said."""
+        rule = {"kind": kind, "service": "planasonix", "operation": operation, "times": 1, **more}
+        (await self._http.post("/faults", json=rule)).raise_for_status()
+
+    async def disarm(self) -> None:
+        """No more faults."""
+        await self._http.delete("/faults")
+
+    async def count(self, operation: str, marker: str | None = None) -> int:
+        """Accepted effects of an operation; `marker` is the pipeline's or the connection's id."""
+        return len(await self.effects(operation, marker))
+
+    async def effects(self, operation: str, marker: str | None = None) -> list[dict[str, Any]]:
+        """The rows of the far end's own count."""
+        wanted = {"service": "planasonix", "operation": operation} | ({"marker": marker} if marker else {})
+        found: list[dict[str, Any]] = (await self._http.get("/effects", params=wanted)).json()["effects"]
+        return found
+
+
+async def until(question: Any, holds: Any) -> Any:
+    """What `question` answers once `holds` is true of it."""
+    async with asyncio.timeout(60):
+        while not holds(found := await question()):
+            await asyncio.sleep(0.02)
+    return found
+
+
+@asynccontextmanager
+async def serving(folder: Path, *, seed: int = 0, **switches: Any) -> AsyncIterator[World]:
+    """The whole sandbox in this process, with these switches of Planasonix."""
+    quick = {"fixture": ONE_OF_EACH, "work_seconds": QUICK, "queue_seconds": QUICK, "cancel_seconds": QUICK}
+    settings = SandboxSettings(
+        state=folder / "state.db", seed=seed, planasonix=PlanasonixSettings(**(quick | switches))
+    )
+    async with serving_sandbox(settings) as url:
+        world = World(url)
+        try:
+            yield world
+        finally:
+            await world.aclose()
