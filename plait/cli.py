@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from plait.http.operation import Operation
 
-SYSTEMS: Final = ("officeplane", "planck", "placet", "pletor")
+SYSTEMS: Final = ("officeplane", "planck", "placet", "pletor", "planasonix")
 
 app = typer.Typer(
     name="plait",

@@ -18,6 +18,7 @@ from plait.vendors.planasonix.subscriptions import Subscriptions
 BASE_URL: Final = "https://api.planasonix.com/v1"
 RATES: Final = RateDialect()
 """Where a deployment sends rate headers, the reset is an epoch in seconds, by the page's example."""
+DEFAULT: Final = SPEC.name
 DETECT: Final = "detect"
 """In place of a preset's name: the server is asked, by reads, at the first call."""
 
@@ -88,7 +89,7 @@ def connect(
     base_url: str = BASE_URL,
     *,
     api_key: str,
-    dialect: str = SPEC.name,
+    dialect: str = DEFAULT,
     organization_id: str = "",
     interface_url: str | None = None,
     **options: Any,

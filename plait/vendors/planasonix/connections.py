@@ -13,18 +13,18 @@ class Connections(Caller):
     """The calls of connections."""
 
     def connection_pages(
-        self, *, type_: str | None = None, search: str | None = None, start: str | None = None
+        self, *, kind: str | None = None, search: str | None = None, start: str | None = None
     ) -> AsyncGenerator[Page[Connection], None]:
         """Connections as the server lists them, page by page, from a cursor on. It may ignore a filter."""
-        query = {"type": type_, "search": search}
+        query = {"type": kind, "search": search}
         return self.pages(operations.LIST_CONNECTIONS, Connection, query=query, start=start)
 
     async def list_connections(
-        self, *, type_: str | None = None, search: str | None = None
+        self, *, kind: str | None = None, search: str | None = None
     ) -> list[Connection]:
         """Every connection, or those of a type; `search` is the server's own."""
-        found = self.connection_pages(type_=type_, search=search)
-        return [each async for each in items(found) if type_ in {None, each.type}]
+        found = self.connection_pages(kind=kind, search=search)
+        return [each async for each in items(found) if kind in {None, each.type}]
 
     async def get_connection(self, connection_id: str) -> Connection:
         """A connection with its settings; secrets in them are never in clear."""

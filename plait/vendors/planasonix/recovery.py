@@ -7,7 +7,7 @@ effect of a unit is at work at a time.
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from plait.http.errors import (
     Conflict,
