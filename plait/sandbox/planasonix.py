@@ -26,7 +26,16 @@ from plait.sandbox.planasonix_seeding import plant
 from plait.sandbox.planasonix_shown import log_lines
 from plait.sandbox.planasonix_store import Shelf
 from plait.sandbox.planasonix_webhooks import Courier, Webhooks
-from plait.sandbox.planasonix_wire import MOUNT, MOUNTS, Endpoint, Mount, Wire, missing, refusal_body
+from plait.sandbox.planasonix_wire import (
+    MOUNT,
+    MOUNTS,
+    Endpoint,
+    Mount,
+    Refusal,
+    Wire,
+    missing,
+    refusal_body,
+)
 from plait.vendors.planasonix import operations as table
 
 ROOT: Final = "/planasonix"
@@ -73,11 +82,12 @@ class Planasonix:
 
     async def _log_file(self, path: str) -> Response:
         """A log at the address that was given out; there is no key to send along."""
-        name = path.removeprefix(f"{_STORAGE}/").removesuffix(".log")
-        run = await self.desk.transact(lambda shelf: shelf.work("run", name))
-        if run is None:
-            return JSONResponse(refusal_body(missing("Route"), "spec"), 404)
-        return PlainTextResponse("".join(map(text_line, log_lines(run))))
+        if path.startswith(f"{_STORAGE}/"):
+            name = path.removeprefix(f"{_STORAGE}/").removesuffix(".log")
+            run = await self.desk.transact(lambda shelf: shelf.work("run", name))
+            if run is not None:
+                return PlainTextResponse("".join(map(text_line, log_lines(run))))
+        return JSONResponse(refusal_body(missing("Route"), "spec"), 404)
 
     def _routes(self) -> list[Route]:
         connections, pipelines = Connections(self.desk), Pipelines(self.desk)
@@ -127,10 +137,11 @@ class Planasonix:
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    """404 for an unknown route, in the words of the mount."""
-    status = error.status_code if isinstance(error, HTTPException) else 404
+    """An unknown route is a 404, a known one with another method a 405, in the words of the mount."""
     mount: Mount = request.scope[MOUNT]
-    return JSONResponse(refusal_body(missing("Route"), mount.voice), status)
+    wrong_method = isinstance(error, HTTPException) and error.status_code != missing("Route").status
+    refusal = Refusal(405, "method_not_allowed", "Method not allowed") if wrong_method else missing("Route")
+    return JSONResponse(refusal_body(refusal, mount.voice), refusal.status)
 
 
 def create_planasonix(context: SandboxContext) -> Planasonix:

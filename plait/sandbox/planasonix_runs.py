@@ -76,7 +76,9 @@ class Runs:
         showing = self._desk.showing(call.voice)
         where = in_state(call, where, showing.settings.words_of(call.voice).runs.model_dump())
         found, part = await self._desk.listed_work(call, "run", _within(call, where), part)
-        shown = [showing.run(each, whole=call.voice in {"air", "go"}) for each in found]
+        wanted = self._desk.settings.list_metrics
+        whole = call.voice != "docs" if wanted is None else wanted
+        shown = [showing.run(each, whole=whole) for each in found]
         return self._desk.answers.many(call, "run", shown, part)
 
     async def get(self, call: Call) -> Response:

@@ -143,6 +143,8 @@ class PlanasonixSettings(BaseModel):
     """The last page names its own cursor again, as a defective server would."""
     max_limit: Count = 100
     """Larger limits are cut down to this without a word."""
+    list_metrics: bool | None = None
+    """Whether lists of runs hold metrics and error; None: not on the documentation's mount [vendor runs]."""
     list_lag: Seconds = 0.0
     """How long new runs and jobs are missing from lists; by their id they are there at once."""
 

@@ -136,6 +136,8 @@ class Showing:
             return shown | {
                 "error_message": run.failure.message if run.failure and run.state == "failed" else None
             }
+        if self.voice != "docs":
+            shown["created_at"] = moment(run.at)
         shown |= {
             "trigger": run.trigger,
             "finished_at": moment(run.finished_at),
