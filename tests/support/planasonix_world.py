@@ -1,4 +1,4 @@
-"""A Planasonix stand-in on loopback with chosen switches, plain HTTP to each mount, and its own count."""
+"""A Planasonix stand-in on loopback with chosen switches, clients of each mount, and its own count."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,9 +9,12 @@ from typing import Any
 import httpx
 from sandbox_server import serving_sandbox
 
+from plait.http import RetryPolicy
 from plait.sandbox.planasonix_fixture import ConnectionGroup, Fixture, PipelineGroup
 from plait.sandbox.planasonix_settings import PlanasonixSettings
 from plait.sandbox.settings import SandboxSettings
+from plait.vendors.planasonix.client import PlanasonixClient, connect
+from plait.vendors.planasonix.waiting import Patience
 
 KEY = "plnx_live_sandbox"
 QUICK = 0.05
@@ -24,6 +27,9 @@ ROOTS = {
     "go": ("/planasonix/go/api", "/planasonix/go/api/v1"),
 }
 """Where resources and where orchestration are found at each mount."""
+DIALECTS = {"spec": "spec", "docs": "hosted", "versioned": "versioned", "air": "flat", "go": "bare"}
+"""The client's preset for each mount."""
+SOON = Patience(timeout=60, first=0.02, longest=0.1)
 ONE_OF_EACH = Fixture(
     connections=(
         ConnectionGroup(name="good", rows=100),
@@ -58,6 +64,11 @@ class World:
         """Plain HTTP to the sandbox's root: no retries, no redirects."""
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=60)
+
+    def client(self, mount: str = "spec", key: str = KEY, **options: Any) -> PlanasonixClient:
+        """A client of a mount, told its dialect; `options` go to `connect`."""
+        chosen = {"dialect": DIALECTS[mount], "policy": RetryPolicy(base=0.05, cap=0.2), **options}
+        return connect(f"{self.url}{ROOTS[mount][0]}", api_key=key, **chosen)
 
     async def ids(self, kind: str) -> dict[str, str]:
         """Id of each `pipelines` or `connections`, by name."""

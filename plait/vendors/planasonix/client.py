@@ -1,5 +1,6 @@
 """Planasonix as typed calls, in whichever dialect its backend speaks (planasonix.md §3, §7.1)."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -14,6 +15,7 @@ from plait.vendors.planasonix.pipelines import Pipelines
 from plait.vendors.planasonix.runs import Runs
 from plait.vendors.planasonix.schedules import Schedules
 from plait.vendors.planasonix.subscriptions import Subscriptions
+from plait.vendors.planasonix.wire import PROBED
 
 BASE_URL: Final = "https://api.planasonix.com/v1"
 RATES: Final = RateDialect()
@@ -61,6 +63,7 @@ class PlanasonixClient(Connections, Pipelines, Runs, Jobs, Schedules, Subscripti
         organization: the id sent with each call, where one key serves several organizations; what was
             done for one is then never taken for the other's.
         interface_url: where people see runs and jobs, for links; never the API's host.
+        probed: the dialects to find out among, the likeliest first.
     """
 
     def __init__(
@@ -70,8 +73,9 @@ class PlanasonixClient(Connections, Pipelines, Runs, Jobs, Schedules, Subscripti
         dialect: Dialect | None = SPEC,
         organization: str = "",
         interface_url: str | None = None,
+        probed: Sequence[Dialect] = PROBED,
     ) -> None:
-        super().__init__(transport, dialect=dialect, organization=organization)
+        super().__init__(transport, dialect=dialect, organization=organization, probed=probed)
         self._interface = interface_url.rstrip("/") if interface_url else None
 
     def link(self, work: PipelineRun | SyncJob) -> str | None:
@@ -115,6 +119,12 @@ def connect(
         dialect=RATES,
         **options,
     )
+    # The prefix that the address ends in, if it has one, is the likeliest.
+    path = urlsplit(base_url.strip().rstrip("/")).path
     return PlanasonixClient(
-        transport, dialect=spoken, organization=organization_id, interface_url=interface_url
+        transport,
+        dialect=spoken,
+        organization=organization_id,
+        interface_url=interface_url,
+        probed=sorted(PROBED, key=lambda each: -each.overlap(path)),
     )

@@ -251,6 +251,8 @@ class LogLine(Received):
 
     message: Word = Field(default="", validation_alias=AliasChoices("message", "msg", "text", "line"))
     level: str | None = None
+    cursor: str | None = None
+    """For `since`: what comes after this line, where lines have cursors."""
     time: Moment = Field(default=None, validation_alias=AliasChoices("time", "timestamp", "ts", "at"))
     node_id: str | None = None
 

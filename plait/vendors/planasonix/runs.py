@@ -63,10 +63,11 @@ class Runs(Caller):
 
         It may ignore a filter. A word that dialects spell differently is not sent (`SPELT_ALIKE`).
         """
-        if pipeline_id is not None and (await self.dialect()).runs_of_pipeline:
+        by_pipeline = (await self.dialect()).runs_of_pipeline
+        if pipeline_id is not None and by_pipeline:
             found = self.history_pages(pipeline_id, start=start)
         else:
-            word = state.value if state in SPELT_ALIKE else None
+            word = state.value if state in SPELT_ALIKE and not by_pipeline else None
             query = {"pipelineId": pipeline_id, "status": word, "from": _iso(since), "to": _iso(until)}
             found = self.pages(operations.LIST_RUNS, PipelineRun, query=query, start=start)
         async with aclosing(found) as reading:

@@ -116,7 +116,7 @@ def read_logs(answer: Answer) -> RunLogs:
     try:
         body = json.loads(text)
     except (ValueError, RecursionError):
-        return RunLogs(lines=[_line(line) for line in text.splitlines() if line.strip()])
+        return _of_entries([line for line in text.splitlines() if line.strip()], None)
     if isinstance(body, list):
         return _of_entries(body, None)
     if not isinstance(body, Mapping):
@@ -149,6 +149,8 @@ def _of_entries(entries: list[Any], cursor: str | None) -> RunLogs:
             found.lines.append(LogLine.model_validate(entry))
         else:
             found.lines += [_line(line) for line in str(entry).splitlines() if line.strip()]
+    if found.cursor is None and found.lines:
+        found.cursor = found.lines[-1].cursor
     return found
 
 

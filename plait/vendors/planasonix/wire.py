@@ -1,7 +1,7 @@
 """What every call of the client goes through: its place in the dialect, its answer, its list."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -27,7 +27,7 @@ from plait.vendors.planasonix.paging import Page, pages
 from plait.vendors.planasonix.shapes import listed, unwrap
 
 PROBED: Final = (SPEC, HOSTED, VERSIONED, FLAT)
-"""The dialects that `detect` asks for, in this order; `bare` shows itself by its answer."""
+"""The dialects that `detect` asks for; `bare` is found where `hosted` is, and shows itself by its answer."""
 METHOD_NOT_ALLOWED: Final = 405
 
 ItemT = TypeVar("ItemT", bound=Received)
@@ -36,9 +36,17 @@ ItemT = TypeVar("ItemT", bound=Received)
 class Caller:
     """A transport, and the dialect that the server behind it speaks."""
 
-    def __init__(self, transport: Transport, *, dialect: Dialect | None, organization: str) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        dialect: Dialect | None,
+        organization: str,
+        probed: Sequence[Dialect] = PROBED,
+    ) -> None:
         self._transport = transport
         self._dialect = dialect
+        self._probed = probed
         self._organization = organization
         self._detecting = asyncio.Lock()
         self._placed: dict[Operation, Operation] = {}
@@ -81,13 +89,13 @@ class Caller:
         API lead on. Raises `ConfigurationError` where nothing answers.
         """
         for probe in (operations.LIST_PIPELINES, operations.LIST_JOBS):
-            for dialect in PROBED:
+            for dialect in self._probed:
                 found = await self._probe(probe, dialect)
                 if found is not None:
                     return found
         raise ConfigurationError(
             f"no API of Planasonix answers at {self.base_url}: tried "
-            f"{', '.join(dialect.path(operations.LIST_PIPELINES) for dialect in PROBED)}; "
+            f"{', '.join(dialect.path(operations.LIST_PIPELINES) for dialect in self._probed)}; "
             "check the address, or choose the dialect",
             system=operations.SYSTEM,
         )
