@@ -6,7 +6,7 @@ connection run inside one transaction of `Database.write` or `Database.read`, an
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, cast
 
@@ -71,6 +71,8 @@ class RunRecord:
     seconds: float | None = None
     rows: int | None = None
     error: str | None = None
+    adopted: bool = False
+    """Somebody else's, taken for ours because that was asked for; never cancelled by us."""
 
     @property
     def digest(self) -> str:
@@ -95,6 +97,15 @@ class Put:
     """Rows."""
     unchanged: int
     """Entries that were there already, just as they are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Triggered:
+    """When a night of ours started a run, by the ledger's clock."""
+
+    at: float
+    new: bool
+    """Whether nobody had noted it before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,9 +199,9 @@ def forget_pipelines(db: Database, connection: Connection, scope: Scope, ids: Se
     return sum(connection.execute(_GONE, _of(scope, id=pipeline_id, now=now)).rowcount for pipeline_id in ids)
 
 
-def count_pipelines(connection: Connection, scope: Scope) -> int:
-    """How many the vendor listed when it was last looked at."""
-    return int(connection.execute(_COUNT, _of(scope)).scalar_one())
+def count_pipelines(connection: Connection, scope: Scope) -> dict[str, int]:
+    """How many of each status word the vendor listed when it was last looked at."""
+    return {row[0]: row[1] for row in connection.execute(_COUNT, _of(scope))}
 
 
 def pipelines(connection: Connection, scope: Scope) -> Iterator[PipelineRecord]:
@@ -205,8 +216,10 @@ def pipelines(connection: Connection, scope: Scope) -> Iterator[PipelineRecord]:
         )
 
 
-def unknown_pipelines(connection: Connection, scope: Scope, ids: Sequence[str]) -> set[str]:
+def unknown_pipelines(connection: Connection, scope: Scope, ids: Collection[str]) -> set[str]:
     """Which of these ids are not in the ledger."""
+    if not ids:
+        return set()
     return set(ids) - {row.id for row in connection.execute(_PIPELINES, _of(scope, ids=list(ids)))}
 
 
@@ -260,11 +273,11 @@ def keep_triggered(
     *,
     night: str,
     generation: int,
-) -> float:
-    """Note that a night of ours started this run; gives when, and the same again when asked again."""
+) -> Triggered:
+    """Note that a night of ours started this run; what was noted once stays."""
     row = connection.execute(_RUNS, _of(scope, ids=[record.id])).first()
     if row is not None and row.triggered_at is not None:
-        return float(row.triggered_at)
+        return Triggered(at=row.triggered_at, new=False)
     now = db.now(connection)
     values = _run_values(scope, record) | {
         "started_at": record.started_at or now,
@@ -274,7 +287,7 @@ def keep_triggered(
         "triggered_at": now,
     }
     connection.execute(_TRIGGERED_UPSERT[db.is_sqlite], values)
-    return now
+    return Triggered(at=now, new=True)
 
 
 def keep_outcome(
@@ -391,7 +404,9 @@ _LISTED: Final = (
     select(PIPELINE).where(*_within(PIPELINE), PIPELINE.c.gone_at.is_(None)).order_by(PIPELINE.c.id)
 )
 _COUNT: Final = (
-    select(func.count()).select_from(PIPELINE).where(*_within(PIPELINE), PIPELINE.c.gone_at.is_(None))
+    select(PIPELINE.c.status, func.count())
+    .where(*_within(PIPELINE), PIPELINE.c.gone_at.is_(None))
+    .group_by(PIPELINE.c.status)
 )
 _GONE: Final = (
     update(PIPELINE)
