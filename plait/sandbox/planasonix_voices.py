@@ -67,7 +67,7 @@ def _number(call: Call, name: str, default: int | None, least: int = 1) -> int |
 
 def _read_cursor(text: str) -> tuple[float, int]:
     try:
-        at, seq = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        at, seq = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True))
         return float(at), int(seq)
     except (ValueError, TypeError):
         raise refused_field("cursor", "unknown") from None

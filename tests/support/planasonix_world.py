@@ -1,6 +1,7 @@
 """A Planasonix stand-in on loopback with chosen switches, clients of each mount, and its own count."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ from plait.vendors.planasonix.client import PlanasonixClient, connect
 from plait.vendors.planasonix.waiting import Patience
 
 KEY = "plnx_live_sandbox"
+_CERTIFICATES = ssl.create_default_context()
+"""Read once: a client of its own for each test would read them each time."""
 QUICK = 0.05
 """Seconds of work, and of queueing, in tests."""
 ROOTS = {
@@ -54,7 +57,7 @@ class World:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._http = httpx.AsyncClient(base_url=f"{url}/_sandbox", timeout=60)
+        self._http = httpx.AsyncClient(base_url=f"{url}/_sandbox", timeout=60, verify=_CERTIFICATES)
 
     async def aclose(self) -> None:
         """Close the control connection."""
@@ -63,7 +66,7 @@ class World:
     def raw(self, key: str = KEY) -> httpx.AsyncClient:
         """Plain HTTP to the sandbox's root: no retries, no redirects."""
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=60)
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=60, verify=_CERTIFICATES)
 
     def client(self, mount: str = "spec", key: str = KEY, **options: Any) -> PlanasonixClient:
         """A client of a mount, told its dialect; `options` go to `connect`."""
@@ -72,8 +75,9 @@ class World:
 
     async def ids(self, kind: str) -> dict[str, str]:
         """Id of each `pipelines` or `connections`, by name."""
-        async with self.raw() as http:
-            return {row["name"]: row["id"] for row in (await http.get(f"{ROOTS['go'][0]}/{kind}")).json()}
+        headers = {"Authorization": f"Bearer {KEY}"}
+        answer = await self._http.get(f"{self.url}{ROOTS['go'][0]}/{kind}", headers=headers)
+        return {row["name"]: row["id"] for row in answer.json()}
 
     async def control(self, method: str, path: str, body: Any = None) -> Any:
         """A control route of Planasonix: `seed`, `runs`, `jobs`, `workload`, `summary`."""
