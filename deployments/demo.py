@@ -4,18 +4,23 @@ Starts the sandbox and a Prefect server on free loopback ports, puts the documen
 into OfficePlane and asks three questions, with the very command the README shows.
 """
 
-import os
-import signal
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
-from deployments.local import PrefectServer, free_port, prefect_environment, prefect_server, process_group
+from deployments.local import (
+    PrefectServer,
+    asked_for,
+    free_port,
+    interruptible,
+    prefect_environment,
+    prefect_server,
+    process_group,
+)
 from plait.http.errors import PlaitError
 from plait.sandbox.process import SandboxProcess, start_sandbox
 
@@ -30,10 +35,10 @@ INTERRUPTED: Final = 130
 
 def main() -> int:
     """Run the demo; `KEEP=1` in the environment leaves everything open until Ctrl-C."""
-    keep = os.environ.get("KEEP", "") not in {"", "0"}
+    keep = asked_for("KEEP")
     reports = Path("reports").absolute()
     try:
-        with _interruptible(), ExitStack() as stack:
+        with interruptible(), ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="plait-demo-")))
             return _run(stack, folder, reports, keep=keep)
     except KeyboardInterrupt:
@@ -80,22 +85,6 @@ def _arguments(reports: Path) -> Iterator[str]:
     for question in QUESTIONS:
         yield from ("--question", question)
     yield from ("--workspace", "Operations", "--title", "Demo", "--report", str(reports / "demo.html"))
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the demo as Ctrl-C does, so that nothing is left running."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _say(text: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Final
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -57,6 +58,27 @@ def prefect_environment(home: Path, server: PrefectServer) -> dict[str, str]:
         "PREFECT_CLI_PROMPT": "false",
         "DO_NOT_TRACK": "1",
     }
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM and SIGHUP end this process as Ctrl-C does, so that nothing is left running."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def asked_for(name: str) -> bool:
+    """Whether a switch such as `KEEP=1` is set in the environment."""
+    return os.environ.get(name, "") not in {"", "0"}
 
 
 @contextmanager

@@ -62,7 +62,7 @@ def run(
     report: Annotated[Path | None, typer.Option(help="File of the HTML report.")] = None,
 ) -> None:
     """Put documents into OfficePlane and have questions about them answered by Planck AI."""
-    _show_progress()
+    show_progress()
     os.environ.setdefault(RETRIES_VARIABLE, "1")  # a person who watches would rather be told
     if not os.environ.get("PREFECT_API_URL"):
         typer.echo("PREFECT_API_URL is not set: starting a temporary Prefect server", err=True)
@@ -108,7 +108,7 @@ class _ForPeople(logging.Handler):
             typer.echo(f"  {one_line(record.getMessage(), 300)}", err=True)
 
 
-def _show_progress() -> None:
+def show_progress() -> None:
     """Prefect's own lines and tracebacks stay in its log, where its UI shows them."""
     for handler in logging.getLogger().handlers:
         handler.setLevel(logging.CRITICAL)

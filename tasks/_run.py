@@ -31,7 +31,7 @@ class Run:
     def __init__(self, ledger: "Ledger", *, key: str, env: str, stack: AsyncExitStack) -> None:
         self.key = key
         self.env = env
-        self._ledger = ledger
+        self.ledger = ledger
         self._stack = stack
         self._loop = asyncio.get_running_loop()
         self._clients: dict[Hashable, Any] = {}
@@ -44,7 +44,7 @@ class Run:
 
     def effects(self, generation: int = 0) -> "Effects":
         """The ledger's door for this run's effects."""
-        return self._ledger.effects(run_key=self.key, env=self.env, generation=generation)
+        return self.ledger.effects(run_key=self.key, env=self.env, generation=generation)
 
     async def client(
         self, kind: type[B], opener: Callable[[B], AbstractAsyncContextManager[C]], given: B | str | None

@@ -293,7 +293,10 @@ def keep_triggered(
 def keep_outcome(
     connection: Connection, scope: Scope, record: RunRecord, *, log_tail: str | None = None
 ) -> None:
-    """Note how a run that is known ended, and what its list does not show."""
+    """Note how a run that is known ended, and what its list does not show.
+
+    `log_tail` is None where nobody asked for the run by itself, and empty where there is no log.
+    """
     connection.execute(
         _OUTCOME,
         _of(
@@ -319,6 +322,13 @@ def run_of(connection: Connection, scope: Scope, run_id: str) -> AnyRow | None:
 def open_runs(connection: Connection, scope: Scope, *, limit: int) -> list[str]:
     """The ids of runs that were at work when they were last looked at, the newest first."""
     return [row.id for row in connection.execute(_OPEN_RUNS, _of(scope, limit=limit))]
+
+
+def without_details(connection: Connection, scope: Scope, since: float) -> Iterator[tuple[str, str]]:
+    """Run and pipeline of successes from a moment on whose rows no list has told, the newest first."""
+    found = connection.execute(_WITHOUT_DETAILS, _of(scope, since=since), execution_options=_PIECEMEAL)
+    for row in found:
+        yield row.id, row.pipeline_id
 
 
 def last_runs(connection: Connection, scope: Scope, pipeline_id: str) -> LastRuns:
@@ -374,6 +384,9 @@ def _upsert(
             name: func.coalesce(into.excluded[name], table.c[name]) if name in keep else into.excluded[name]
             for name in names
         }
+        if "started_at" in new:  # 0: the list does not say, for example because it is queued
+            said = func.nullif(into.excluded.started_at, 0.0)
+            new["started_at"] = func.coalesce(said, table.c.started_at)
         return cast("Insert", into.on_conflict_do_update(index_elements=list(table.primary_key), set_=new))
 
     return {True: built(sqlite.insert(table)), False: built(postgresql.insert(table))}
@@ -441,5 +454,11 @@ _SINCE: Final = (
     select(RUN.c.pipeline_id, RUN.c.status, RUN.c.started_at, RUN.c.seconds, RUN.c.rows, RUN.c.night)
     .where(*_within(RUN), RUN.c.started_at >= bindparam("since_"))
     .order_by(RUN.c.started_at)
+)
+_WITHOUT_DETAILS: Final = (
+    select(RUN.c.id, RUN.c.pipeline_id)
+    .where(*_within(RUN), RUN.c.started_at >= bindparam("since_"))
+    .where(RUN.c.status == "succeeded", RUN.c.rows.is_(None), RUN.c.log_tail.is_(None))
+    .order_by(RUN.c.started_at.desc())
 )
 _NIGHT: Final = select(RUN).where(*_within(RUN), RUN.c.night == bindparam("night_"), RUN.c.night.is_not(None))

@@ -1,10 +1,10 @@
 """Definitions into the ledger: all of them now and then, and in between whether their number is the same.
 
 No source shows an order or a filter by time for the vendor's list, so a change of one entry cannot be seen
-without reading the page it stands on. The quick comparison reads the first page, the total, and how many there
-are of each status; where the vendor tells no total, the first page and the last. It sees what was added,
-removed, paused or resumed, as far as the numbers tell. It does not see a new name or new tags on a page it does
-not read, nor a pause that a resumption elsewhere balances: that is for the full comparison.
+without reading the page it stands on. The quick comparison reads the first page, the total, and how many
+there are of each status; where the vendor tells no total, the first page and the last. It sees what was
+added, removed, paused or resumed, as far as the numbers tell. It does not see a new name or new tags on a
+page it does not read, nor a pause that a resumption elsewhere balances: that is for the full comparison.
 """
 
 from collections.abc import Sequence

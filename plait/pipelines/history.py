@@ -5,10 +5,13 @@ on where it was: `newest` says from which moment down the list is known, `unread
 stopped.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections import deque
+from collections.abc import Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from typing import Final
 
 from sqlalchemy import Connection
@@ -27,10 +30,12 @@ from plait.ledger.pipelines import (
     put_runs,
     run_of,
     unknown_pipelines,
+    without_details,
 )
 from plait.ledger.recipe import Json
 from plait.pipelines.source import Page, Pages, Source, Synced
 
+CONCURRENCY: Final = 8
 LOOKS: Final = 50
 """At most so many runs that were at work are asked for one by one; the newest count."""
 
@@ -62,6 +67,34 @@ async def sync_history(ledger: Ledger, source: Source) -> Synced:
         await reader.read(pipeline_id)
     await reader.look_again()
     return Synced(requests=reader.requests, written=reader.written, strangers=reader.strangers)
+
+
+async def look_up_rows(
+    ledger: Ledger, source: Source, pipeline_ids: Collection[str], since: float, *, limit: int = 1_000
+) -> Synced:
+    """Ask for recent successes whose rows no list has told, one by one and each once; the newest first."""
+    scope, database = source.scope, ledger.database
+
+    def wanted(connection: Connection) -> deque[str]:
+        found = without_details(connection, scope, since)
+        return deque(islice((run_id for run_id, owner in found if owner in pipeline_ids), limit))
+
+    waiting = await database.read(wanted)
+    asked = len(waiting)
+
+    async def work() -> None:
+        while waiting:
+            run = await source.run(waiting.popleft())
+            if run is not None:
+                await database.write(
+                    lambda connection, run=run: keep_outcome(connection, scope, run, log_tail=""),  # type: ignore[misc]
+                    commit="sync",
+                )
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(CONCURRENCY, asked)):
+            group.create_task(work())
+    return Synced(requests=asked, written=asked)
 
 
 class _Reader:

@@ -56,13 +56,6 @@ class PlanasonixPipelines:
             async for page in pages:
                 yield Page([_run(one, pipeline_id) for one in page.items], page.cursor, page.total)
 
-    async def definition(self, pipeline_id: str) -> PipelineRecord | None:
-        """One pipeline."""
-        try:
-            return _pipeline(await self.client.get_pipeline(pipeline_id))
-        except NotFound:
-            return None
-
     async def run(self, run_id: str) -> RunRecord | None:
         """One run with its metrics."""
         try:
@@ -134,13 +127,6 @@ class PlanasonixConnections:
         async with aclosing(self.client.job_pages(connection_id=pipeline_id, start=start)) as pages:
             async for page in pages:
                 yield Page([_job(one, pipeline_id) for one in page.items], page.cursor, page.total)
-
-    async def definition(self, pipeline_id: str) -> PipelineRecord | None:
-        """One connection."""
-        try:
-            return _connection(await self.client.get_connection(pipeline_id))
-        except NotFound:
-            return None
 
     async def run(self, run_id: str) -> RunRecord | None:
         """One job."""

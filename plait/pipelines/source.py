@@ -68,9 +68,6 @@ class Source(Protocol):
     def run_pages(self, pipeline_id: str | None = None, start: str | None = None) -> Pages[RunRecord]:
         """Runs of one pipeline or of all, the newest first, from the beginning or from a cursor on."""
 
-    async def definition(self, pipeline_id: str) -> PipelineRecord | None:
-        """One of them by its id; None where there is none."""
-
     async def run(self, run_id: str) -> RunRecord | None:
         """One run with all that is known of it; None where there is none."""
 

@@ -18,6 +18,7 @@ from plait.http.operation import Operation
 from plait.vendors.officeplane.recovery import UploadDocument
 from tasks._declare import System
 from tasks.officeplane_batch import read_markdown, upload_documents
+from tasks.planasonix_batch import look_up_runs, play_night, sync_history
 from tasks.planasonix_waiting import sync_connection, wait_for_job, wait_for_run
 from tasks.planck_documents import wait_for_documents
 
@@ -35,6 +36,9 @@ BATCHES = (
     wait_for_run,
     wait_for_job,
     sync_connection,
+    sync_history,
+    play_night,
+    look_up_runs,
 )
 
 
