@@ -19,7 +19,7 @@ from plait.http.operation import Operation
 from plait.sandbox.context import SandboxContext
 from plait.sandbox.planasonix_desk import Desk
 from plait.sandbox.planasonix_jobs import Jobs
-from plait.sandbox.planasonix_resources import Connections, Pipelines
+from plait.sandbox.planasonix_resources import GALLERY, Connections, Pipelines
 from plait.sandbox.planasonix_runs import Runs, text_line
 from plait.sandbox.planasonix_schedules import Schedules
 from plait.sandbox.planasonix_seeding import plant
@@ -94,6 +94,7 @@ class Planasonix:
         runs, jobs = Runs(self.desk, f"{ROOT}{_STORAGE}"), Jobs(self.desk)
         schedules, webhooks = Schedules(self.desk), Webhooks(self.desk, self._courier)
         endpoints: list[tuple[Operation, Endpoint]] = [
+            (GALLERY, connections.gallery),
             (table.LIST_CONNECTIONS, connections.list_all),
             (table.CREATE_CONNECTION, connections.create),
             (table.TEST_CONNECTION, connections.test),

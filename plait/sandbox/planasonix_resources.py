@@ -4,14 +4,35 @@ from typing import Any, Final
 
 from starlette.responses import JSONResponse, Response
 
+from plait.http.operation import Effect, Operation, Source
 from plait.sandbox.planasonix_desk import Desk, belonging, connection_of, pipeline_of
 from plait.sandbox.planasonix_records import Connection, Pipeline
 from plait.sandbox.planasonix_store import Filter, Page, Shelf
 from plait.sandbox.planasonix_voices import part_of
 from plait.sandbox.planasonix_wire import Call, Refusal, refused_field
 
+GALLERY: Final = Operation(
+    system="planasonix",
+    name="connector_gallery",
+    method="GET",
+    path="/connector-gallery",
+    effect=Effect.READ,
+    source=Source.VENDOR,
+    reference="planasonix.md §3.1",
+)
+"""A call of the Go client that ours does not make."""
 _CATEGORIES: Final = frozenset({"source", "destination"})
 _STATUSES: Final = frozenset({"draft", "active", "paused", "error", "archived"})
+_KINDS: Final = tuple(
+    {"id": kind, "name": name, "category": category, "description": f"{name} as a {category}"}
+    for kind, name, category in (
+        ("postgres", "PostgreSQL", "source"),
+        ("mysql", "MySQL", "source"),
+        ("salesforce", "Salesforce", "source"),
+        ("google_sheets", "Google Sheets", "source"),
+        ("snowflake", "Snowflake", "destination"),
+    )
+)
 _EVERYTHING: Final = Page(limit=None)
 
 
@@ -117,6 +138,11 @@ class Connections:
         unknown = next((str(each) for each in config.values() if str(each).endswith(".invalid")), None)
         message = "Connection successful" if unknown is None else f"Could not resolve host {unknown}"
         return JSONResponse({"success": unknown is None, "message": message})
+
+    @staticmethod
+    async def gallery(_: Call) -> Response:
+        """The kinds there are [vendor go]; the same object at every mount."""
+        return JSONResponse({"connectors": [dict(kind) for kind in _KINDS]})
 
     def _answer(self, call: Call, connection: Connection, status: int = 200) -> Response:
         shown = self._desk.showing(call.voice).connection(connection, whole=True)

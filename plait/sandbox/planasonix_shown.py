@@ -3,6 +3,7 @@
 Names are snake case here. `planasonix_voices` turns them into camel case, JSON:API or bare objects.
 """
 
+import json
 import random
 import time
 from dataclasses import dataclass
@@ -63,8 +64,11 @@ class Showing:
         }
         if self.voice == "go":
             shown = {name: shown[name] for name in ("id", "name", "type", "category")}
-        if whole:
-            shown["params" if self.voice == "go" else "config"] = _without_secrets(connection.config)
+        settings = _without_secrets(connection.config)
+        if whole and self.voice == "go":
+            shown["params"] = {name: _text(value) for name, value in settings.items()}
+        elif whole:
+            shown["config"] = settings
         return shown
 
     def pipeline(self, pipeline: Pipeline, *, whole: bool) -> dict[str, Any]:
@@ -295,6 +299,11 @@ def _last_line(run: Work) -> dict[str, Any]:
 
 def _line(at: float, level: str, node: str | None, message: str) -> dict[str, Any]:
     return {"timestamp": moment(at), "level": level, "node_id": node, "message": message}
+
+
+def _text(value: Any) -> str:
+    """The Go client reads texts only."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _without_secrets(config: dict[str, Any]) -> dict[str, Any]:

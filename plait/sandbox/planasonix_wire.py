@@ -288,7 +288,7 @@ def scope_of(operation: Operation) -> Scope:
     if operation.name in {"trigger_run", "cancel_run"}:
         return "pipelines:run"
     match operation.path.split("/")[1]:
-        case "connections":
+        case "connections" | "connector-gallery":
             return "connections:read" if reading else "connections:write"
         case "schedules":
             return "schedules:read" if reading else "schedules:write"

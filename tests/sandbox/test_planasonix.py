@@ -4,7 +4,7 @@ import time
 from email.utils import parsedate_to_datetime
 
 import pytest
-from planasonix_world import ROOTS, serving
+from planasonix_world import ROOTS, serving, until
 
 from plait.sandbox.labels import BEHAVIOURS
 from plait.sandbox.planasonix_settings import PlanasonixSettings
@@ -137,6 +137,34 @@ def test_every_behaviour_of_ours_has_a_source():
     assert len(ours) > 20
     assert all(each.reference.startswith("planasonix.md §") for each in ours)
     assert {each.certainty for each in ours} >= {"doc", "vendor", "inferred", "assumed"}
+
+
+GO_FIELDS = {
+    "pipelines": {"id": str, "name": str, "sourceConnectionId": str, "destConnectionId": str, "status": str},
+    "connections": {"id": str, "name": str, "type": str, "category": str},
+    "runs": {"id": str, "pipelineId": str, "status": str, "startedAt": str, "recordsWritten": int},
+    "schedules": {"id": str, "pipelineName": str, "cronExpression": str, "frequency": str, "enabled": bool},
+}
+
+
+async def test_the_go_client_finds_the_types_it_insists_on(world, http):
+    """Its structures have exactly these names, and a text where it reads a text (§2.3 [vendor go])."""
+    root, pipeline = ROOTS["go"][0], (await world.ids("pipelines"))["endless"]
+    await http.post(f"{root}/pipelines/{pipeline}/run", json={"parameters": {"day": "monday"}})
+    body = {"pipelineId": pipeline, "cronExpression": "0 2 * * *", "frequency": "daily"}
+    await http.post(f"{root}/schedules", json=body)
+    running = f"/planasonix/go/api/pipelines/{pipeline}/runs?limit=5"
+    await until(lambda: http.get(running), lambda answer: answer.json()[0]["startedAt"])
+    for what, fields in GO_FIELDS.items():
+        answer = (await http.get(running if what == "runs" else f"{root}/{what}")).json()
+        for row in answer["data"] if what == "schedules" else answer:
+            assert {name: type(row[name]) for name in fields} == fields
+    made = {"name": "x", "type": "mysql", "config": {"port": 3306, "tls": True, "host": "db"}}
+    mixed = (await http.post("/planasonix/docs/api/connections", json=made)).json()["data"]["id"]
+    params = (await http.get(f"{root}/connections/{mixed}")).json()["params"]
+    assert params == {"port": "3306", "tls": "true", "host": "db"}
+    gallery = (await http.get(f"{root}/connector-gallery")).json()["connectors"]
+    assert set(gallery[0]) == {"id", "name", "category", "description"}
 
 
 # ---------------------------------------------------------------- keys
