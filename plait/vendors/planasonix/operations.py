@@ -260,9 +260,10 @@ TRIGGER_SYNC: Final = Operation(
     recovery=(
         "The key goes into the body, the header and the job's metadata. Not every server is known to honour "
         "it, so a lost answer is looked for first: one trigger of a connection at a time, its jobs are "
-        "compared with those known before, and the new job with our marker is adopted, or the only new one "
-        "where this server shows no metadata. Only once it is proved absent is it sent again, under the same "
-        "key. A 409 about a job that is not provably ours is another active job, never a success."
+        "compared with those known before, and the new job with our marker is adopted, or where this server "
+        "shows no metadata the only new one that does what we asked. Only once it is proved absent is it "
+        "sent again, under the same key. A 409 about a job that is not provably ours is another active job, "
+        "never a success."
     ),
     cleanup="POST /jobs/{job_id}/cancel",
 )

@@ -185,7 +185,10 @@ class TriggerSync:
             raise refused(conflict) from conflict
 
     async def look(self, context: Look) -> Verdict[SyncJob]:
-        """The job that shows our key; where jobs show none, the only new one (planasonix.md §6.2)."""
+        """The job that shows our key; where jobs show none, the only new one that does what we asked.
+
+        Such a job may be somebody else's who asked the same in the same moment (planasonix.md §6.2).
+        """
         before = Snapshot.read(context.baseline)
         try:
             fresh = await new_since(before, self.client.each_job(connection_id=self.connection_id))
@@ -198,12 +201,13 @@ class TriggerSync:
             return _only(marked)
         taken = await context.taken(new)
         silent = [job for job in new.values() if _silent(job) and job.id not in taken]
-        if others := [job.id for job in silent if not self._like_ours(job)]:
+        alike = [job for job in silent if self._does_what_we_asked(job)]
+        if silent and not alike:
             return NotYetKnown(
-                f"connection {self.connection_id} has new jobs that show neither our key nor what we asked "
-                f"for, and may be ours: {', '.join(others[:5])}"
+                f"connection {self.connection_id} has new jobs that show neither our key nor all that we "
+                f"asked for, and may be ours: {', '.join(job.id for job in silent[:5])}"
             )
-        return _only(silent)
+        return _only(alike)
 
     def vendor_id(self, result: SyncJob) -> str:
         """The job's id; an adopted job stays its owner's."""
@@ -223,14 +227,12 @@ class TriggerSync:
         except PlaitError as error:
             raise active from error
 
-    def _like_ours(self, job: SyncJob) -> bool:
-        """Whether a job says nothing that we did not ask for."""
+    def _does_what_we_asked(self, job: SyncJob) -> bool:
+        """Whether a job shows each value that we asked for; what we left out may be anything."""
         ours = self.options
-        kinds = (ours.sync_type, job.sync_type), (ours.pipeline_id, job.pipeline_id)
-        if any(None not in pair and pair[0] != pair[1] for pair in kinds):
-            return False
-        named = ours.streams is None or not job.streams or not all(isinstance(s, str) for s in job.streams)
-        return named or set(job.streams or ()) == set(ours.streams or ())
+        pairs = (ours.sync_type, job.sync_type), (ours.pipeline_id, job.pipeline_id)
+        same = all(asked in {None, shown} for asked, shown in pairs)
+        return same and (ours.streams is None or set(ours.streams) == _names(job.streams))
 
 
 @dataclass(slots=True)
@@ -294,6 +296,11 @@ def _only(found: Sequence[WorkT]) -> Verdict[WorkT]:
 def _shows(job: SyncJob, key: str) -> bool:
     """Whether a job says that it was made under our key."""
     return job.idempotency_key == key or (job.metadata or {}).get(MARKER) == key
+
+
+def _names(streams: Sequence[Any] | None) -> set[Any]:
+    """The streams of a job, shown as names or as objects with one."""
+    return {stream.get("name") if isinstance(stream, Mapping) else stream for stream in streams or ()}
 
 
 def _silent(job: SyncJob) -> bool:

@@ -75,13 +75,16 @@ async def new_since(snapshot: Snapshot, entries: AsyncGenerator[WorkT, None]) ->
     """What the list shows now and did not show then."""
     fresh: list[WorkT] = []
     order = _Order()
+    passed = False
+    """Whether the front that was kept has been reached."""
     async with aclosing(entries) as reading:
         async for entry in reading:
             moment = entry.newest_time
+            passed = passed or entry.id in snapshot.ids
             order.see(moment)
             old = snapshot.until is not None and moment is not None and moment < snapshot.until
             if not old and entry.id not in snapshot.ids:
                 fresh.append(entry)
-            if old and order.holds:
+            if old and order.holds and passed:
                 break
     return fresh
