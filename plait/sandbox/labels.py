@@ -23,6 +23,9 @@ CERTAINTY: Final = {
 }
 
 
+MOUNTS: Final = {service.name: service.mounts for service in SERVICES if service.mounts}
+
+
 class Route(BaseModel):
     """One operation as the stand-in offers it."""
 
@@ -177,6 +180,8 @@ class Index(BaseModel):
     seed: int
     services: dict[str, str]
     """Name and base path."""
+    mounts: dict[str, tuple[str, ...]] = MOUNTS
+    """Further bases of a service that answers in several dialects."""
     certainty: dict[Source, str] = CERTAINTY
     routes: list[Route]
     behaviours: tuple[Behaviour, ...] = BEHAVIOURS

@@ -1,7 +1,9 @@
 """The Planasonix stand-in over loopback: its mounts, keys, limits, pages, and what stays until deleted."""
 
+import json
 import time
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 
 import pytest
 from planasonix_world import ROOTS, serving, until
@@ -129,6 +131,19 @@ def test_the_fault_plane_knows_every_mount():
         assert called("POST", f"{resources}/connections/test").operation == "test_connection"
         assert called("POST", f"{orchestration}/connections/conn_1/sync").operation == "trigger_sync"
         assert called("GET", f"{orchestration}/jobs/job_1/results").operation == "get_job_results"
+
+
+async def test_the_guide_names_every_switch_and_its_example_works(world):
+    """A switch that is not in the guide is not found; the fixture shown there is one."""
+    guide = (Path(__file__).parents[2] / "docs" / "planasonix-sandbox.md").read_text(encoding="utf-8")
+    assert [name for name in PlanasonixSettings.model_fields if f"`{name}`" not in guide] == []
+    body = json.loads(guide.partition("-d '")[2].partition("'\n```")[0])
+    seeded = await world.control("POST", "seed", body)
+    assert (len(seeded["pipelines"]), len(seeded["connections"]), seeded["runs"]) == (40, 2, 560)
+    async with world.raw("") as anybody:
+        index = (await anybody.get("/_sandbox/")).json()
+    bases = [index["services"]["planasonix"], *index["mounts"]["planasonix"]]
+    assert sorted(bases) == sorted({each for pair in ROOTS.values() for each in pair})
 
 
 def test_every_behaviour_of_ours_has_a_source():
