@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from blocks import PlanasonixCredentials
 from flows._models import Answer
 from plait.content.text import counted
+from plait.ledger.pipelines import Kind
 from plait.pipelines.nights import NightSum
 from plait.pipelines.play import Due, Played, Rules
 from plait.pipelines.watch import Pace
@@ -61,6 +62,15 @@ class Selection(BaseModel):
     connections: list[str] = Field(default_factory=list)
     tags: list[str] = Field(default_factory=list)
     critical: list[str] = Field(default_factory=list)
+
+    @property
+    def kinds(self) -> list[Kind]:
+        """Of what there is something."""
+        wanted: dict[Kind, bool] = {
+            "pipeline": bool(self.pipelines or self.tags),
+            "connection": bool(self.connections),
+        }
+        return [kind for kind, chosen in wanted.items() if chosen]
 
 
 class Policy(BaseModel):

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
 from sqlalchemy import Connection
 
@@ -79,8 +79,8 @@ class Planner:
         return plan, synced[0]
 
     async def _sync(self, *, full: bool) -> Synced:
-        kinds = [kind for kind, named, tags in self._kinds() if named or tags]
-        return await sync_history(self._setup.planasonix, kinds=kinds, compare="full" if full else "quick")
+        compare: Literal["full", "quick"] = "full" if full else "quick"
+        return await sync_history(self._setup.planasonix, kinds=self._setup.selection.kinds, compare=compare)
 
     async def _must_compare_all(self) -> bool:
         """Whether a glance at the definitions might miss what is chosen: all but known ids can."""

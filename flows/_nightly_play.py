@@ -14,7 +14,7 @@ from plait.pipelines.nights import NightSum, Span, sum_nights
 from plait.pipelines.play import Due, Played
 from tasks import Run
 from tasks._progress import say
-from tasks.planasonix_batch import KINDS, look_up_runs, play_night, source_of
+from tasks.planasonix_batch import look_up_runs, play_night, source_of, sync_history
 
 
 async def play(run: Run, setup: Setup, night: date) -> Night:
@@ -23,6 +23,8 @@ async def play(run: Run, setup: Setup, night: date) -> Night:
     plan, synced = await Planner(run, setup).plan(night)
     say(f"{night}: {counted(len(plan.due), 'pipeline')} of {plan.chosen} chosen are due")
     played, started = await _play_due(run, setup, plan)
+    if started:  # so that the next run finds nothing new in the lists
+        synced += await sync_history(setup.planasonix, kinds=setup.selection.kinds)
     absent = [_absent(entry, setup.selection) for entry in plan.absent if not is_pattern(entry)]
     result = Night(
         night=night,
@@ -59,19 +61,19 @@ def _absent(entry: str, selection: Selection) -> Played:
 
 
 async def last_nights(run: Run, setup: Setup, night: Night, *, nights: int) -> list[NightSum]:
-    """What was due tonight, in this night and those before, with the rows that lists did not tell."""
-    due = [Due(**one.model_dump(include=set(Due.model_fields))) for one in night.played]
+    """What was due tonight, in this night and those before; where nothing was, all there is of its kind."""
     span = Span(night.night, nights, setup.zone)
-    sums: list[NightSum] = []
+    due = [Due(**one.model_dump(include=set(Due.model_fields))) for one in night.played]
     if due:
         await look_up_runs(setup.planasonix, due, since=span.begin)
-    for kind in KINDS:
-        if ids := {one.id for one in due if one.kind == kind}:
-            scope = (await source_of(run, setup.planasonix, kind)).scope
-            found = await run.ledger.database.read(partial(_sums, scope, ids, span))
-            sums = [one + other for one, other in zip(sums, found, strict=True)] if sums else found
+    sums: list[NightSum] = []
+    for kind in {one.kind for one in due} or setup.selection.kinds:
+        ids = {one.id for one in due if one.kind == kind} if due else None
+        scope = (await source_of(run, setup.planasonix, kind)).scope
+        found = await run.ledger.database.read(partial(_sums, scope, ids, span))
+        sums = [one + other for one, other in zip(sums, found, strict=True)] if sums else found
     return sums
 
 
-def _sums(scope: Scope, ids: set[str], span: Span, connection: Connection) -> list[NightSum]:
+def _sums(scope: Scope, ids: set[str] | None, span: Span, connection: Connection) -> list[NightSum]:
     return sum_nights(runs_since(connection, scope, span.begin), ids, span)

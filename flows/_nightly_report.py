@@ -18,8 +18,7 @@ from plait.content.markdown import Limits, to_markdown
 from plait.content.page import page_html, write_report
 from plait.content.png import charts_png
 from plait.content.remark import code_span, escape_cell
-from plait.content.text import counted, one_line
-from plait.effects_text import span
+from plait.content.text import counted, duration
 from plait.pipelines.nights import NightSum
 from plait.pipelines.play import Played
 
@@ -129,11 +128,12 @@ def page_of(result: NightlyPipelineSync) -> str:
 def markdown_of(result: NightlyPipelineSync) -> str:
     """The same for a Markdown artifact, without the charts."""
     rows = worst_first(result)
-    failures = [one for one in rows if one.became != "succeeded"]
+    failed = [one for one in rows if one.became != "succeeded"][:ROW_LIMIT]
+    reasons = [f"{one.name}: {one.became}. {one.error or 'No reason was given.'}" for one in failed]
     parts = [
-        "\n".join(f"- {escape_cell(line)}" for line in [*_lines(result), *result.problems]),
+        "\n".join(f"- {escape_cell(line, 500)}" for line in [*_lines(result), *result.problems, *reasons]),
         f"Report: {code_span(str(result.report))}, chart: {code_span(str(result.chart))}",
-        to_markdown([_table(failures or rows)], Limits(rows=ROW_LIMIT, total=ARTIFACT_LIMIT // 2)),
+        to_markdown([_table(rows)], Limits(rows=ROW_LIMIT, total=ARTIFACT_LIMIT // 2)),
         f"**{escape_cell(result.answer.question, 300)}**" if result.answer else "",
         to_markdown(result.answer.blocks, Limits(total=ARTIFACT_LIMIT // 4)) if result.answer else "",
     ]
@@ -156,10 +156,9 @@ def _table(played: Sequence[Played]) -> TableBlock:
             "Pipeline": one.name,
             "Became": one.became + (" (critical)" if one.critical else ""),
             "Runs": one.tries,
-            "Duration": span(one.seconds) if one.seconds is not None else "",
+            "Duration": duration(one.seconds) if one.seconds is not None else "",
             "Rows": one.rows,
             "Run": one.run_id or "",
-            "Error": one_line(one.error or "", 200),
         }
         for one in played
     ]
@@ -172,7 +171,7 @@ def _cells(one: Played) -> dict[str, str]:
         "became": one.became,
         "critical": "yes" if one.critical else "",
         "runs": str(one.tries),
-        "duration": span(one.seconds) if one.seconds is not None else "",
+        "duration": duration(one.seconds) if one.seconds is not None else "",
         "rows": "" if one.rows is None else f"{one.rows:,}",
         "run": escape_cell(one.run_id or ""),
         "error": escape_cell(one.error or "", 300),

@@ -13,8 +13,7 @@ from prefect.settings import temporary_settings
 from flows._nightly_models import Busy, Compare, FailOn, NightlyPipelineSync, Trigger, listed
 from flows._terminal import FAILED, TEMPORARY_SERVER, UNUSABLE, show_progress
 from flows.nightly_pipeline_sync import nightly_pipeline_sync
-from plait.content.text import one_line, printable
-from plait.effects_text import span
+from plait.content.text import duration, one_line, printable
 from plait.http.errors import ConfigurationError, InvalidInput, PlaitError
 from tasks._retry import RETRIES_VARIABLE
 
@@ -133,7 +132,7 @@ def _pair(given: str) -> tuple[str, str]:
 def _print(result: NightlyPipelineSync) -> None:
     night = result.tonight
     for one in night.played:
-        took = "" if one.seconds is None else span(one.seconds)
+        took = "" if one.seconds is None else duration(one.seconds)
         rows = "" if one.rows is None else f"{one.rows:,}"
         error = one_line(one.error or "", 100)
         typer.echo(f"{one_line(one.name, 40):40} {one.became:10} {took:>8} {rows:>12}  {error}".rstrip())

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from plait.content.blocks import Citation, ContentBlock
 from plait.content.html import TurnHtml, lines_html, scroll_box, text_html
 from plait.content.page import page_html, write_report
-from plait.content.text import counted
+from plait.content.text import counted, duration
 
 __all__ = ["Report", "ReportDocument", "ReportFacts", "ReportTurn", "render_report", "write_report"]
 
@@ -88,7 +88,7 @@ def _facts(report: Report) -> str:
     rows = {
         "Workspace": text_html(facts.workspace, 200),
         "Credits": _credits(facts.credits),
-        "Duration": _duration(facts.duration) if facts.duration is not None else "",
+        "Duration": duration(facts.duration) if facts.duration is not None else "",
         "Generated": f'<time datetime="{moment.isoformat()}">{moment:%d %b %Y, %H:%M} UTC</time>',
         "Run": f"<code>{text_html(facts.run_key, 120)}</code>" if facts.run_key else "",
         "Servers": f"<ul>{servers}</ul>" if servers else "",
@@ -104,14 +104,6 @@ def _facts(report: Report) -> str:
 
 def _credits(amount: float | None) -> str:
     return "unknown" if amount is None else f"{amount:,.6g}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:  # noqa: PLR2004 - a minute
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def _public(address: str) -> str:

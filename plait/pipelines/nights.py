@@ -48,8 +48,8 @@ class Span:
         return datetime(first.year, first.month, first.day, tzinfo=self.zone).timestamp()
 
 
-def sum_nights(runs: Iterable[Ran], pipeline_ids: Collection[str], span: Span) -> list[NightSum]:
-    """Each night of the span, the oldest first, those without a run too.
+def sum_nights(runs: Iterable[Ran], pipeline_ids: Collection[str] | None, span: Span) -> list[NightSum]:
+    """Each night of the span, the oldest first, those without a run too; of these pipelines, or of all.
 
     A run that a night of ours started belongs to that night, another to the day it started on.
     """
@@ -57,7 +57,9 @@ def sum_nights(runs: Iterable[Ran], pipeline_ids: Collection[str], span: Span) -
     sums = {night: NightSum(night=night) for night in nights}
     for run in runs:
         found = sums.get(_night(run, span.zone))
-        if found is None or run.pipeline_id not in pipeline_ids or run.status not in ENDED:
+        if found is None or run.status not in ENDED:
+            continue
+        if pipeline_ids is not None and run.pipeline_id not in pipeline_ids:
             continue
         found.runs += 1
         found.failed += run.status != "succeeded"

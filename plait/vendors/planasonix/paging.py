@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from pydantic import ValidationError
@@ -16,6 +17,8 @@ from plait.vendors.planasonix.shapes import Listed, listed
 
 LIMIT: Final = 100
 """Entries of a page; the default of the vendor is 50, its maximum is not stated (planasonix.md §2.4)."""
+RECENT: Final = 5_000
+"""Ids kept of what was read last."""
 _ROUND: Final = 5
 _IDS: Final = ("id", "job_id", "jobId", "run_id", "runId", "node_id", "nodeId")
 
@@ -47,15 +50,17 @@ async def pages(
 ) -> AsyncGenerator[Page[ItemT], None]:
     """Every page, by cursor where the server has cursors, else by offset. Each item comes once.
 
-    The end is a missing cursor, the total, an empty page, or a cursor that comes again. With `start` the
-    first page is the one of that cursor. With `window` the list is known to show only its newest entries,
-    however many there are.
+    A list may be longer than memory: an item is known again for the next `RECENT` items, which is farther
+    than entries that begin meanwhile can move it. The end is a missing cursor, the total, an empty page, or
+    a cursor that comes again. With `start` the first page is the one of that cursor. With `window` the list
+    is known to show only its newest entries, however many there are.
 
     Raises:
         MalformedResponse: an entry has no id, or the server repeats a page or a cursor before it has shown
             as many entries as it announced: half a list is never given for a whole one.
     """
-    seen: set[str] = set()
+    read = 0
+    seen: dict[str, None] = {}
     used: set[str] = set()
     place: dict[str, Any] = {} if start is None else {"cursor": start}
     announced: int | None = None
@@ -64,12 +69,15 @@ async def pages(
         # What begins while we read is not part of the list, and may stand in front of it.
         announced = found.total if announced is None else min(announced, found.total or announced)
         fresh = {key: row for row in found.rows if (key := _id_of(operation, row)) not in seen}
-        seen |= fresh.keys()
+        read += len(fresh)
+        seen |= dict.fromkeys(fresh)
+        for old in list(islice(seen, max(0, len(seen) - RECENT))):
+            del seen[old]
         yield Page([_read(operation, kind, row) for row in fresh.values()], found.cursor, found.total)
-        step = _next(found, len(seen), asked_offset="offset" in place, fresh=bool(fresh))
+        step = _next(found, read, asked_offset="offset" in place, fresh=bool(fresh))
         if step is None or step.get("cursor") in used:
             if start is None and not window:
-                _check_whole(operation, found, len(seen), announced, fresh=bool(fresh))
+                _check_whole(operation, found, read, announced, fresh=bool(fresh))
             return
         used |= {step["cursor"]} if "cursor" in step else set()
         place = step
