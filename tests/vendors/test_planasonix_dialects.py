@@ -374,6 +374,15 @@ async def test_half_a_list_is_never_given_for_a_whole_one(vendor, answer, opened
     assert len(vendor.asked) <= 3
 
 
+async def test_a_server_that_ignores_its_own_cursors_is_no_endless_list(vendor, answer, opened):
+    """Always the first page, and always another cursor: an error at the second one."""
+    vendor.handler = lambda _: answer({"data": [{"id": "a"}], "meta": {"cursor": f"c{len(vendor.asked)}"}})
+    async with opened() as client:
+        with pytest.raises(MalformedResponse, match="repeats a page"):
+            await client.list_jobs()
+    assert len(vendor.asked) == 2
+
+
 async def test_filters_that_a_server_ignores_are_kept_by_us(vendor, answer, opened):
     """Runs of another pipeline, jobs of another connection, in another state, are not given."""
     vendor.handler = lambda _: answer(

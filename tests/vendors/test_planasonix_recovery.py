@@ -1,11 +1,13 @@
 """Planasonix's effects through the real ledger, with the stand-in failing on purpose (planasonix.md §6)."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from uuid import uuid4
 
 import pytest
-from planasonix_world import SOON, serving, until
+from planasonix_world import KEY, ROOTS, SOON, serving, until
 
 from plait.http import RetryPolicy
 from plait.http.errors import (
@@ -16,8 +18,22 @@ from plait.http.errors import (
     RateLimited,
     RequestRejected,
 )
-from plait.ledger import Absent, Found, Ledger, Look, NotYetKnown, Recipe, Several, Timing
+from plait.ledger import (
+    Absent,
+    CannotLook,
+    Found,
+    Ledger,
+    Look,
+    NotYetKnown,
+    Recipe,
+    Several,
+    Timing,
+    store,
+)
 from plait.ledger.errors import EffectIncident
+from plait.ledger.sweep import recorded
+from plait.ledger.views import list_effects
+from plait.recovery import Recovery, openers_from, unopened
 from plait.sandbox.planasonix_fixture import Fixture, History, PipelineGroup
 from plait.vendors.planasonix.client import connect
 from plait.vendors.planasonix.errors import AnotherJobActive
@@ -56,14 +72,13 @@ HASTY = Timing(**TIMES, patience=0.3)
 FAULTS = {
     "no fault": None,
     "lost answer": ("after_accept", {"how": "close"}),
-    "reset after": ("after_accept", {"how": "reset"}),
     "lost request": ("before_accept", {"how": "close"}),
     "502 after": ("status_after", {"status": 502}),
-    "502 before": ("status", {"status": 502}),
     "torn answer": ("mid_body", {"bytes": 3}),
     "late landing": ("late_landing", {"seconds": 0.2}),
     "429": ("rate_limit", {"wait": 0.05}),
 }
+SOME = ("lost answer", "lost request", "502 after", "429")
 
 
 @pytest.fixture
@@ -180,15 +195,17 @@ async def test_one_run_for_each_trigger(tmp_path, ledger, mount):
 
 
 @pytest.mark.parametrize("said", ["no_id", "empty_id", "success_false"])
-@pytest.mark.parametrize("mount", ["spec", "docs", "air", "go"])
-async def test_an_answer_without_an_id_orphans_nothing(tmp_path, ledger, mount, said):
+async def test_an_answer_without_an_id_orphans_nothing(tmp_path, ledger, said):
     """A 2xx without an id, or with `success: false`, is not known: the work it made is found and adopted."""
-    async with serving(tmp_path, trigger_answer=said) as world, world.client(mount) as client:
+    async with serving(tmp_path, trigger_answer=said, single_job=False) as world:
         pipeline, source = (await world.ids("pipelines"))["good"], (await world.ids("connections"))["good"]
-        run = await _effects(ledger).perform(TriggerRun(client, pipeline))
-        job = await _effects(ledger).perform(TriggerSync(client, source))
-        assert [row["entity_id"] for row in await world.effects("trigger_run")] == [run.id]
-        assert [row["entity_id"] for row in await world.effects("trigger_sync")] == [job.id]
+        for mount in ("spec", "docs", "air", "go"):
+            async with world.client(mount) as client:
+                run = await _effects(ledger).perform(TriggerRun(client, pipeline))
+                job = await _effects(ledger).perform(TriggerSync(client, source))
+            assert (await world.effects("trigger_run"))[-1]["entity_id"] == run.id
+            assert (await world.effects("trigger_sync"))[-1]["entity_id"] == job.id
+        assert await world.count("trigger_run") == await world.count("trigger_sync") == 4
 
 
 async def test_a_server_that_starts_nothing_is_asked_once(vendor, answer, ledger):
@@ -483,12 +500,11 @@ async def test_a_lost_create_happens_once(world, ledger, creating):
     """Whatever became of the answer: one thing, and a second asking gives the recorded one."""
     operation, recipe, listing = creating
     before = {each.id for each in await listing()}
-    for number, (name, fault) in enumerate(FAULTS.items(), start=1):
-        if fault is not None:
-            await world.fault(fault[0], operation, **fault[1])
+    for number, name in enumerate(SOME, start=1):
+        kind, more = FAULTS[name]
+        await world.fault(kind, operation, **more)
         effects = _effects(ledger)
         made = await effects.perform(recipe)
-        await asyncio.sleep(0.3 if name == "late landing" else 0)
         assert await world.count(operation) == number, name
         assert (await effects.perform(recipe)).id == made.id
         assert {each.id for each in await listing()} - before == {made.id}, name
@@ -527,3 +543,65 @@ async def test_a_look_finds_what_was_created(client):
     verdict = await ours.look(Look(external_id="test-x", baseline=baseline, taken=_never))
     assert isinstance(verdict, Found)
     assert verdict.result.name == "ours"
+
+
+# ---------------------------------------------------------------- from a row of the ledger alone
+
+
+@pytest.fixture(params=["run", "sync", "connection", "pipeline", "schedule", "webhook"])
+def recipe(request, client, pipelines, connections):
+    """A recipe of each kind that can be looked for."""
+    return {
+        "run": TriggerRun(client, pipelines["good"], {"a": 1}, "env_1"),
+        "sync": TriggerSync(client, connections["good"], SyncOptions(sync_type="full", streams=["a"])),
+        "connection": CreateConnection(client, NewConnection(name="n", type="mysql", settings={"a": "b"})),
+        "pipeline": CreatePipeline(client, NewPipeline(name="n", project_id="p", nodes=[{"id": "a"}])),
+        "schedule": CreateSchedule(
+            client, NewSchedule(pipeline_id=pipelines["good"], cron_expression="0 3 * * *")
+        ),
+        "webhook": CreateWebhook(client, NewWebhook(url="http://127.0.0.1:9/a?token=b")),
+    }[request.param]
+
+
+@pytest.mark.parametrize("dialect", ["spec", "detect"])
+async def test_a_row_is_enough_to_look_again(world, ledger, recipe, dialect):
+    """Found by the row and the environment alone, in any dialect; what was there before is not found."""
+    before = await recipe.baseline()
+    made = await _effects(ledger).perform(recipe)
+    (seen,) = await ledger.ask(partial(list_effects, which="all"))
+    row = await ledger.database.read(lambda connection: store.effect_of(connection, seen.external_id))
+    environment = {
+        "PLAIT_PLANASONIX_URL": f"{world.url}{ROOTS['spec'][0]}",
+        "PLAIT_PLANASONIX_API_KEY": KEY,
+        "PLAIT_PLANASONIX_DIALECT": dialect,
+    }
+    async with Recovery(openers_from(environment)) as recovery:
+        restored = await recovery.restore(recorded(row))
+        look = Look(external_id=row.external_id, baseline=before, taken=_never)
+        verdict = await restored.look(look)
+        assert isinstance(verdict, Found)
+        assert restored.vendor_id(verdict.result) == recipe.vendor_id(made)
+        assert restored.operation is recipe.operation
+        assert unopened(recorded(row)).result_type is recipe.result_type
+        nothing = replace(look, external_id="test-never", baseline=await recipe.baseline())
+        assert await restored.look(nothing) == Absent()
+
+
+async def test_another_organizations_row_is_left_alone(world, ledger, pipelines):
+    """The account names the organization: a client without it does not look, and one with it does."""
+    async with world.client(organization_id="org_1") as client:
+        await _effects(ledger).perform(TriggerRun(client, pipelines["good"]))
+    (seen,) = await ledger.ask(partial(list_effects, which="all"))
+    row = await ledger.database.read(lambda connection: store.effect_of(connection, seen.external_id))
+    plain = {"PLAIT_PLANASONIX_URL": f"{world.url}/planasonix/v1", "PLAIT_PLANASONIX_API_KEY": KEY}
+    async with Recovery(openers_from(plain)) as recovery:
+        with pytest.raises(CannotLook, match="PLAIT_PLANASONIX_ORGANIZATION"):
+            await recovery.restore(recorded(row))
+    named = plain | {"PLAIT_PLANASONIX_ORGANIZATION": "org_1"}
+    async with Recovery(openers_from(named)) as recovery:
+        assert (await recovery.restore(recorded(row))).operation.name == "trigger_run"
+        with pytest.raises(CannotLook, match="retention"):
+            await recovery.restore(replace(recorded(row), inputs=None))
+        with pytest.raises(CannotLook, match=r"no operation planasonix\.dance"):
+            await recovery.restore(replace(recorded(row), operation="dance"))
+    assert not openers_from({"PLAIT_PLANASONIX_URL": "http://127.0.0.1:9"})

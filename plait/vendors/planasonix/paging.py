@@ -79,6 +79,8 @@ async def pages(
             if start is None and not window:
                 _check_whole(operation, found, read, announced, fresh=bool(fresh))
             return
+        if found.rows and not fresh:
+            raise _malformed(operation, f"the server repeats a page; {read} entries could be read")
         used |= {step["cursor"]} if "cursor" in step else set()
         place = step
         failpoints.reach("look.between_pages")

@@ -311,7 +311,8 @@ def _silent(job: SyncJob) -> bool:
 def restore(client: PlanasonixClient, recorded: Recorded) -> AnyRecipe | None:
     """The recipe of a recorded effect, able to look and not to send; None for an unknown operation."""
     made = _RESTORED.get(recorded.operation)
-    return None if made is None else made(client, recorded.target.rpartition("/")[2], recorded.inputs)
+    _, _, owner = recorded.target.removeprefix(f"{recorded.account}/").partition("/")
+    return None if made is None else made(client, owner, recorded.inputs)
 
 
 def _webhook(client: PlanasonixClient, _: str, inputs: Json) -> CreateWebhook:
@@ -335,4 +336,4 @@ _RESTORED: Final[Mapping[str, Callable[[PlanasonixClient, str, Json], AnyRecipe]
     "create_schedule": lambda client, _, inputs: CreateSchedule(client, NewSchedule.model_validate(inputs)),
     "create_webhook": _webhook,
 }
-"""By operation, given the client, the last part of the recorded target, and the recorded inputs."""
+"""By operation, given the client, the id in the recorded target, and the recorded inputs."""

@@ -158,13 +158,13 @@ class _Wait(Generic[WorkT]):
 
     async def _late(self) -> WorkT:
         """What the deadline means: a failure, unless a cancel finds that it had ended after all."""
+        stood = "was never seen" if self.seen is None else f"was {clean(self.seen.status, 80)}"
         asked = self.patience.cancel and await self._stop()
         if asked and self.seen is not None and self.seen.ended and self.seen.state is not State.CANCELLED:
             return self.seen
-        stands = "was never seen" if self.seen is None else f"is {self.seen.status}"
-        stopped = "; it was asked to stop" if asked else ""
+        now = f", was asked to stop and is now {clean(self.seen.status, 80)}" if asked and self.seen else ""
         raise StillWorking(
-            f"{self.what} had not ended after {self.patience.timeout:g} s and {stands}{stopped}",
+            f"{self.what} had not ended after {self.patience.timeout:g} s: it {stood}{now}",
             work=self.seen,
             cancelled=asked,
             system=self.operation.system,
