@@ -57,7 +57,16 @@ class World:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self._before = 0
+        """Effects up to this one are those of an earlier test."""
         self._http = httpx.AsyncClient(base_url=f"{url}/_sandbox", timeout=60, verify=_CERTIFICATES)
+
+    async def start_over(self) -> None:
+        """No faults, one of each behaviour and nothing else, and a count that begins at nothing."""
+        await self.disarm()
+        await self.control("POST", "seed", ONE_OF_EACH.model_dump(mode="json") | {"replace": True})
+        rows = (await self._http.get("/effects")).json()["effects"]
+        self._before = rows[-1]["seq"] if rows else 0
 
     async def aclose(self) -> None:
         """Close the control connection."""
@@ -102,7 +111,7 @@ class World:
         """The rows of the far end's own count."""
         wanted = {"service": "planasonix", "operation": operation} | ({"marker": marker} if marker else {})
         found: list[dict[str, Any]] = (await self._http.get("/effects", params=wanted)).json()["effects"]
-        return found
+        return [row for row in found if row["seq"] > self._before]
 
 
 async def until(question: Any, holds: Any) -> Any:
