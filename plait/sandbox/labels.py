@@ -101,6 +101,9 @@ BEHAVIOURS: Final = (
     _planasonix("bare arrays and objects in camel case on the mount `/go/api`", Source.VENDOR, "2.3"),
     _planasonix("jobs, webhooks, nodes and logs on that mount", Source.ASSUMED, "8"),
     _planasonix("the prefix of a key says nothing; its scopes do", Source.VENDOR, "2.2"),
+    _planasonix(
+        "the key alone decides the organization, `X-Organization-ID` does not", Source.ASSUMED, "2.2"
+    ),
     _planasonix("another organization's entity is a 404, not a 403", Source.VENDOR, "2.2"),
     _planasonix("a plan without orchestration answers 403", Source.INFERRED, "2.2"),
     _planasonix("1200 requests a minute for each key, in fixed windows", Source.DOC, "2.5"),

@@ -27,7 +27,7 @@ class Jobs:
         asked = self._asked(call, texts=("pipeline_id",), lists=("streams",))
         key, now = self._key(call), self._desk.now()
 
-        def work(shelf: Shelf) -> tuple[Work, bool]:
+        def work(shelf: Shelf) -> Work:
             connection = connection_of(shelf, call)
             if connection.status == "paused":
                 raise Refusal(409, "conflict", "The connection is paused")
@@ -41,7 +41,7 @@ class Jobs:
                 key_of(scope, key, {**asked, "connection": connection.id}),
             )
 
-        job, _ = await self._desk.transact(work)
+        job = await self._desk.transact(work)
         shown = self._desk.showing(call.voice).job(job)
         if call.voice == "air":
             shown = {"id": shown["id"], "status": shown["status"]}

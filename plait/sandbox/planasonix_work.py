@@ -139,10 +139,8 @@ class Foreman:
     def _in_the_way(self, shelf: Shelf, asked: Asked) -> bool:
         return self._settings.run_rule == "skip" and bool(shelf.active("run", asked.parent.id))
 
-    def sync(
-        self, shelf: Shelf, operation: Operation, asked: Asked, keyed: Keyed | None
-    ) -> tuple[Work, bool]:
-        """A job, counted, and whether it is new; or the one that the key stands for (planasonix.md §6.1).
+    def sync(self, shelf: Shelf, operation: Operation, asked: Asked, keyed: Keyed | None) -> Work:
+        """A new job, counted, or the one that the key stands for (planasonix.md §6.1).
 
         Raises:
             Refusal: 409 for a known key, or because another job is active.
@@ -150,7 +148,7 @@ class Foreman:
         if keyed is not None:
             known = self._known(shelf, keyed)
             if known is not None:
-                return known, False
+                return known
         if self._settings.single_job and (active := shelf.active("job", asked.parent.id)):
             message = "A sync is already running for this connection"
             raise Refusal(409, "conflict", message, existing_job_id=active[0].id)
@@ -159,7 +157,7 @@ class Foreman:
             shelf.keep_key(keyed.scope, keyed.key, made.id, keyed.body)
         key = None if keyed is None else keyed.key
         shelf.transaction.record(operation, entity_id=made.id, marker=made.parent, external_key=key)
-        return made, True
+        return made
 
     def _known(self, shelf: Shelf, keyed: Keyed) -> Work | None:
         settings = self._settings
