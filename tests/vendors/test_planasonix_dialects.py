@@ -5,6 +5,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from pydantic import SecretStr
 
 from plait.http import RetryPolicy
 from plait.http.errors import (
@@ -187,6 +188,15 @@ def test_connections_are_written_for_the_dialect():
     }
     with pytest.raises(InvalidInput, match="category"):
         bodies.connection(BARE, NEW.model_copy(update={"category": None}))
+
+
+def test_a_secret_is_sent_and_not_shown():
+    """`SecretStr` on our side, the text itself in the request, nested ones too."""
+    settings = {"password": SecretStr("hunter2"), "ssh": {"keys": [SecretStr("k1")]}}
+    new = NewConnection(name="n", type="t", settings=settings, category="source")
+    assert bodies.connection(SPEC, new)["config"] == {"password": "hunter2", "ssh": {"keys": ["k1"]}}
+    assert bodies.connection(BARE, new)["params"] == {"password": "hunter2", "ssh": '{"keys": ["k1"]}'}
+    assert "hunter2" not in f"{new!r} {new.model_dump()} {new.model_dump_json()}"
 
 
 def test_a_hidden_secret_is_never_written_back_as_stars():

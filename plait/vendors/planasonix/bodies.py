@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from pydantic import SecretStr
+
 from plait.http.errors import InvalidInput
 from plait.vendors.planasonix.dialects import Dialect
 from plait.vendors.planasonix.models import (
@@ -155,9 +157,19 @@ def _category(dialect: Dialect, new: NewConnection) -> str | None:
 
 def _settings(dialect: Dialect, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings; the bare dialect takes texts only."""
+    shown = {name: _revealed(value) for name, value in settings.items()}
     if dialect.settings == "config":
-        return dict(settings)
-    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()}
+        return shown
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in shown.items()}
+
+
+def _revealed(value: Any) -> Any:
+    """A setting as it is sent: what was given as a secret is one only on our side."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, Mapping):
+        return {name: _revealed(inner) for name, inner in value.items()}
+    return [_revealed(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _masked(value: Any) -> bool:

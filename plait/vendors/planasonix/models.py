@@ -441,6 +441,7 @@ class NewConnection(Sent):
     name: str = Field(min_length=1)
     type: str = Field(min_length=1)
     settings: dict[str, Any] = Field(default_factory=dict, repr=False)
+    """Secrets may be given as `SecretStr`, so that nothing shows them on the way."""
     credential_id: str | None = None
     category: Category | None = None
     """Needed by the bare dialect only."""
