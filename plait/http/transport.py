@@ -107,8 +107,10 @@ class Transport:
         Raises `RequestRejected` (4xx), `NotSent`, `OutcomeUnknown` (guarded effects only), `ServerFailed`,
         `DeadlineExceeded`, `MalformedResponse`, `LimitExceeded`, `InvalidInput`.
         """
+        taken = {name.lower() for name in self._headers}
+        extra = {name: value for name, value in (headers or {}).items() if name.lower() not in taken}
         own = {
-            **checked_headers(headers or {}),
+            **checked_headers(extra),
             **self._headers,
             "Accept": accept or "application/json",
             "Accept-Encoding": "gzip, deflate",
