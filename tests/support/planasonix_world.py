@@ -52,6 +52,12 @@ ONE_OF_EACH = Fixture(
 )
 
 
+DEFAULTS = PlanasonixSettings(
+    fixture=ONE_OF_EACH, work_seconds=QUICK, queue_seconds=QUICK, cancel_seconds=QUICK, limit=100_000
+)
+"""Quick, and without a rate limit that tests of other things would reach."""
+
+
 class World:
     """One running stand-in."""
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from planasonix_world import DIALECTS, ONE_OF_EACH, QUICK, SOON, World, serving, until
+from planasonix_world import DEFAULTS, DIALECTS, QUICK, SOON, World, serving, until
 
 from plait.http.errors import (
     AuthenticationFailed,
@@ -16,7 +16,7 @@ from plait.http.errors import (
     ValidationFailed,
 )
 from plait.http.retry import RetryPolicy
-from plait.sandbox.planasonix_settings import AllWords, MountWords, PlanasonixSettings, Words
+from plait.sandbox.planasonix_settings import AllWords, MountWords, Words
 from plait.sandbox.process import start_sandbox
 from plait.vendors.coverage import without_method
 from plait.vendors.planasonix.client import PlanasonixClient
@@ -40,9 +40,8 @@ MOUNTS = ["spec", "docs", "air", "go"]
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory):
     """One sandbox process for the whole suite."""
-    quick = PlanasonixSettings(fixture=ONE_OF_EACH, queue_seconds=QUICK, work_seconds=QUICK, limit=100_000)
     state = tmp_path_factory.mktemp("planasonix") / "state.db"
-    with start_sandbox(state=state, seed=7, planasonix=quick) as process:
+    with start_sandbox(state=state, seed=7, planasonix=DEFAULTS) as process:
         yield process
 
 

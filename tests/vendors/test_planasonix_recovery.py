@@ -7,7 +7,7 @@ from functools import partial
 from uuid import uuid4
 
 import pytest
-from planasonix_world import KEY, ROOTS, SOON, serving, until
+from planasonix_world import DEFAULTS, KEY, ROOTS, SOON, World, serving, until
 
 from plait.http import RetryPolicy
 from plait.http.errors import (
@@ -35,6 +35,7 @@ from plait.ledger.sweep import recorded
 from plait.ledger.views import list_effects
 from plait.recovery import Recovery, openers_from, unopened
 from plait.sandbox.planasonix_fixture import Fixture, History, PipelineGroup
+from plait.sandbox.process import start_sandbox
 from plait.vendors.planasonix.client import connect
 from plait.vendors.planasonix.errors import AnotherJobActive
 from plait.vendors.planasonix.models import (
@@ -95,11 +96,21 @@ async def hasty(tmp_path):
         yield opened
 
 
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory):
+    """One sandbox process for the tests that need no switch."""
+    state = tmp_path_factory.mktemp("planasonix") / "state.db"
+    with start_sandbox(state=state, planasonix=DEFAULTS) as process:
+        yield process
+
+
 @pytest.fixture
-async def world(tmp_path):
-    """The stand-in with its defaults."""
-    async with serving(tmp_path) as running:
-        yield running
+async def world(sandbox):
+    """The shared stand-in, as new for each test."""
+    made = World(sandbox.url)
+    await made.start_over()
+    yield made
+    await made.aclose()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import asyncio
 from uuid import uuid4
 
 import pytest
-from planasonix_world import SOON, serving, until
+from planasonix_world import DEFAULTS, SOON, World, until
 
 from plait.http.errors import (
     AuthenticationFailed,
@@ -15,6 +15,7 @@ from plait.http.errors import (
     ServerFailed,
 )
 from plait.http.retry import RetryPolicy
+from plait.sandbox.process import start_sandbox
 from plait.vendors.planasonix.client import connect
 from plait.vendors.planasonix.errors import AnotherJobActive, StillWorking, UnknownStatus
 from plait.vendors.planasonix.models import State
@@ -30,11 +31,21 @@ async def client(vendor):
         yield made
 
 
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory):
+    """One sandbox process for the tests that need no switch."""
+    state = tmp_path_factory.mktemp("planasonix") / "state.db"
+    with start_sandbox(state=state, planasonix=DEFAULTS) as process:
+        yield process
+
+
 @pytest.fixture
-async def world(tmp_path):
-    """The stand-in with its defaults."""
-    async with serving(tmp_path) as running:
-        yield running
+async def world(sandbox):
+    """The shared stand-in, as new for each test."""
+    made = World(sandbox.url)
+    await made.start_over()
+    yield made
+    await made.aclose()
 
 
 @pytest.fixture
