@@ -9,10 +9,10 @@ from prefect import flow
 
 from blocks import EffectLedger, PlanasonixCredentials
 from plait.vendors.planasonix.errors import AnotherJobActive
-from plait.vendors.planasonix.models import PipelineRun, State, SyncOptions
+from plait.vendors.planasonix.models import NewConnection, PipelineRun, State, SyncOptions
 from plait.vendors.planasonix.waiting import Patience
 from tasks import effects_of
-from tasks.planasonix import list_runs, trigger_run
+from tasks.planasonix import create_connection, list_runs, trigger_run, trigger_sync
 from tasks.planasonix_waiting import sync_connection, wait_for_job, wait_for_run
 
 
@@ -44,21 +44,24 @@ def test_the_orchestrators_versions_are_bounded():
 
 @pytest.mark.usefixtures("prefect_server")
 async def test_a_flow_triggers_and_waits(world, block, ledger):
-    """On the installed Prefect: a run is triggered once, though its answer is lost, and waited for."""
-    pipeline = (await world.ids("pipelines"))["good"]
+    """On the installed Prefect: each effect once, though an answer is lost and the flow runs again."""
+    pipeline, source = (await world.ids("pipelines"))["good"], (await world.ids("connections"))["good"]
     await world.fault("after_accept", "trigger_run")
 
     @flow(log_prints=False)
     async def night() -> tuple[PipelineRun, int]:
         async with effects_of(ledger, run_key="night"):
-            started = await trigger_run(block, pipeline, {"day": "2026-11-26"})
+            started = await trigger_run(block, pipeline)
             ended = await wait_for_run(block, started.id, SOON)
+            await create_connection(block, NewConnection(name="made", type="mysql"))
+            await trigger_sync(block, source)
             return ended, len(await list_runs(block, pipeline_id=pipeline))
 
     for _ in range(2):
         ended, count = await night()
         assert (ended.state, count) == (State.SUCCEEDED, 1)
-    assert await world.count("trigger_run") == 1
+    for operation in ("trigger_run", "create_connection", "trigger_sync"):
+        assert await world.count(operation) == 1
 
 
 async def test_the_policies_about_another_job(world, block, ledger):

@@ -13,6 +13,7 @@ from plait.http.errors import (
     InvalidInput,
     MalformedResponse,
     OutcomeUnknown,
+    RequestRejected,
     ServerFailed,
 )
 from plait.vendors.planasonix import bodies
@@ -87,18 +88,23 @@ async def test_requests_go_where_the_address_says(vendor, answer, opened):
     assert {request.headers["x-organization-id"] for request in vendor.asked} == {"org_1"}
 
 
-async def test_detection_asks_by_reads_alone_and_once(vendor, answer, opened):
+@pytest.mark.parametrize(
+    ("listed", "dialect"),
+    [([{"id": "pl_1"}], BARE), ([], BARE), ({"data": [{"id": "pl_1"}]}, HOSTED), ({"data": []}, HOSTED)],
+    ids=str,
+)
+async def test_detection_asks_by_reads_alone_and_once(vendor, answer, opened, listed, dialect):
     """404 and a web page lead on, one list ends it; calls at once share the finding."""
 
     def handler(request):
         if request.path == "/api/pipelines":
-            return answer([{"id": "pl_1", "name": "one"}])
+            return answer(listed)
         return answer({"error": "no route"}, 404)
 
     vendor.handler = handler
     async with opened(dialect="detect") as client:
         await asyncio.gather(client.list_pipelines(), client.list_pipelines())
-        assert await client.dialect() is BARE
+        assert await client.dialect() is dialect
     assert [call for call in vendor.calls() if call != "GET /api/pipelines"] == ["GET /v1/pipelines"]
     assert {request.method for request in vendor.asked} == {"GET"}
 
@@ -408,6 +414,18 @@ async def test_filters_that_a_server_ignores_are_kept_by_us(vendor, answer, open
         assert [r.id for r in await client.list_runs(pipeline_id="p", state=State.FAILED)] == ["a"]
         assert [j.id for j in await client.list_jobs(connection_id="c", state=State.CANCELLED)] == ["c"]
     assert [request.query.get("status") for request in vendor.asked] == ["failed", None]
+
+
+@pytest.mark.parametrize("status", [404, 405])
+async def test_a_server_without_a_list_of_all_runs_is_asked_by_pipeline(vendor, answer, opened, status):
+    """The Go client's backend shows no `/runs`: a pipeline's are found all the same, all of them are not."""
+    vendor.handler = lambda request: (
+        answer({"data": [{"id": "a"}]}) if request.path == "/v1/pipelines/p/runs" else answer({}, status)
+    )
+    async with opened() as client:
+        assert [run.id for run in await client.list_runs(pipeline_id="p")] == ["a"]
+        with pytest.raises(RequestRejected):
+            await client.list_runs()
 
 
 async def test_a_window_of_the_newest_is_no_broken_list(vendor, answer, opened):

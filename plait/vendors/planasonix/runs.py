@@ -4,18 +4,20 @@ import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from plait.http.errors import Conflict, NotFound, RequestRejected, ValidationFailed
 from plait.vendors.planasonix import bodies, operations
 from plait.vendors.planasonix.models import PipelineRun, RunLogs, RunNode, State
 from plait.vendors.planasonix.paging import Page, items
 from plait.vendors.planasonix.shapes import read_logs
-from plait.vendors.planasonix.wire import Caller
+from plait.vendors.planasonix.wire import METHOD_NOT_ALLOWED, Caller
 
 SPELT_ALIKE: Final = frozenset({State.QUEUED, State.RUNNING, State.FAILED})
 """States whose word every source spells alike: a server can be asked to filter by them."""
 LOGS: Final = "application/json, application/x-ndjson, text/plain"
+
+RunPages: TypeAlias = AsyncGenerator[Page[PipelineRun], None]
 
 _log = logging.getLogger(__name__)
 
@@ -58,25 +60,24 @@ class Runs(Caller):
         since: datetime | None = None,
         until: datetime | None = None,
         start: str | None = None,
-    ) -> AsyncGenerator[Page[PipelineRun], None]:
+    ) -> RunPages:
         """Runs as the server lists them, page by page from a cursor on, newest first [inferred].
 
-        It may ignore a filter. A word that dialects spell differently is not sent (`SPELT_ALIKE`).
+        It may ignore a filter; a word that dialects spell differently is not sent (`SPELT_ALIKE`). Where it
+        has no list of all runs, a pipeline's are read under the pipeline.
         """
         by_pipeline = (await self.dialect()).runs_of_pipeline
-        if pipeline_id is not None and by_pipeline:
-            found = self.history_pages(pipeline_id, start=start)
-        else:
-            word = state.value if state in SPELT_ALIKE and not by_pipeline else None
-            query = {"pipelineId": pipeline_id, "status": word, "from": _iso(since), "to": _iso(until)}
-            found = self.pages(operations.LIST_RUNS, PipelineRun, query=query, start=start)
+        word = state.value if state in SPELT_ALIKE and not by_pipeline else None
+        query = {"pipelineId": pipeline_id, "status": word, "from": _iso(since), "to": _iso(until)}
+        found = self.pages(operations.LIST_RUNS, PipelineRun, query=query, start=start)
+        if pipeline_id is not None:
+            history = self.history_pages(pipeline_id, start=start)
+            found = history if by_pipeline else _either(found, history)
         async with aclosing(found) as reading:
             async for page in reading:
                 yield page
 
-    def history_pages(
-        self, pipeline_id: str, *, start: str | None = None
-    ) -> AsyncGenerator[Page[PipelineRun], None]:
+    def history_pages(self, pipeline_id: str, *, start: str | None = None) -> RunPages:
         """A pipeline's runs under the pipeline itself, newest first [inferred].
 
         The bare dialect shows the newest 100 and no more.
@@ -162,6 +163,22 @@ class Runs(Caller):
         except (Conflict, NotFound, ValidationFailed) as refused:
             log_refusal(f"run {run_id}", refused)
         return await self.get_run(run_id)
+
+
+async def _either(first: RunPages, second: RunPages) -> RunPages:
+    """The pages of `first`, or of `second` where the server has no such call as `first` makes."""
+    try:
+        begin = await anext(first)
+    except RequestRejected as error:
+        if not isinstance(error, NotFound) and error.status != METHOD_NOT_ALLOWED:
+            raise
+        found = second
+    else:
+        yield begin
+        found = first
+    async with aclosing(found) as reading:
+        async for page in reading:
+            yield page
 
 
 def log_refusal(what: str, refused: RequestRejected) -> None:

@@ -103,7 +103,8 @@ class Caller:
     async def _probe(self, operation: Operation, dialect: Dialect) -> Dialect | None:
         placed = replace(operation, path=dialect.path(operation))
         try:
-            bare = listed(await self._transport.call(placed, query={"limit": 1})).bare
+            answer = await self._transport.call(placed, query={"limit": 1})
+            listed(answer)
         except (AuthenticationFailed, PermissionDenied):
             return dialect
         except (NotFound, MalformedResponse):
@@ -112,7 +113,7 @@ class Caller:
             if error.status == METHOD_NOT_ALLOWED:
                 return None
             raise
-        return BARE if bare and dialect is HOSTED else dialect
+        return BARE if dialect is HOSTED and isinstance(answer.json(), list) else dialect
 
     async def call(
         self,
