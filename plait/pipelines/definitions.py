@@ -31,8 +31,6 @@ from plait.pipelines.source import Page, Source, Synced
 Compare: TypeAlias = Literal["quick", "full"]
 WEEK: Final = 7 * 86_400.0
 """Seconds after which a quick comparison becomes a full one."""
-PAGE: Final = 100
-"""So many definitions stand on the first page, and are compared with it."""
 WORDS: Final = 8
 """At most so many status words are asked for one by one."""
 
@@ -85,7 +83,9 @@ class _Comparison:
         first = await self._first_page()
         counts = await self._counts()
         if first.total is not None:
-            return first.total == sum(counts.values()) and await self._statuses_are_known(first.total, counts)
+            if first.total != sum(counts.values()):
+                return False
+            return first.total <= len(first.items) or await self._statuses_are_known(counts)
         if first.cursor is None or known.last is None:
             return first.cursor is None and known.last is None and len(first.items) == sum(counts.values())
         return await self._last_page_is_known(known.last)
@@ -104,9 +104,9 @@ class _Comparison:
             lambda connection: count_pipelines(connection, self._source.scope)
         )
 
-    async def _statuses_are_known(self, total: int, counts: dict[str, int]) -> bool:
+    async def _statuses_are_known(self, counts: dict[str, int]) -> bool:
         """Whether as many are paused, active and so on as before; True where the vendor cannot be asked."""
-        if not self._source.filters_by_status or total <= PAGE or len(counts) > WORDS:
+        if not self._source.filters_by_status or len(counts) > WORDS:
             return True
         for status, count in counts.items():
             page = await self._first_page(status=status)

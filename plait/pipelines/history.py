@@ -135,8 +135,10 @@ class _Reader:
         reached = known
         async with aclosing(self._pages(of)) as pages:
             async for page in pages:
-                reached = replace(reached, newest=max(reached.newest, _newest(page.items)))
-                at_known = _newest(page.items) <= known.newest
+                moment = _newest(page.items)
+                reached = replace(reached, newest=max(reached.newest, moment or 0.0))
+                # What is queued may have no time: a page of such only says nothing of where it stands.
+                at_known = known.newest == 0.0 if moment is None else moment <= known.newest
                 if await self._keep(of, page, reached if at_known else None, if_nothing_is_new=True):
                     return reached
         await self._keep(of, Page(()), replace(reached, unread=None))
@@ -158,7 +160,8 @@ class _Reader:
         position = None
         async with aclosing(self._pages(of)) as pages:
             async for page in pages:
-                position = replace(position or _Position(newest=_newest(page.items)), unread=page.cursor)
+                position = position or _Position(newest=_newest(page.items) or 0.0)
+                position = replace(position, unread=page.cursor)
                 await self._keep(of, page, position if page.cursor else None)
         await self._keep(of, Page(()), replace(position or _Position(), unread=None))
 
@@ -220,5 +223,5 @@ class _Reader:
         return 1
 
 
-def _newest(items: Sequence[RunRecord]) -> float:
-    return max((one.started_at or 0.0 for one in items), default=0.0)
+def _newest(items: Sequence[RunRecord]) -> float | None:
+    return max((one.started_at for one in items if one.started_at is not None), default=None)

@@ -13,7 +13,15 @@ from plait.ledger.recipe import AnyRecipe
 from plait.pipelines.source import Page, Pages
 from plait.vendors.planasonix.client import PlanasonixClient
 from plait.vendors.planasonix.errors import AnotherJobActive
-from plait.vendors.planasonix.models import Connection, Pipeline, PipelineRun, SyncJob, SyncOptions, Work
+from plait.vendors.planasonix.models import (
+    Connection,
+    Pipeline,
+    PipelineRun,
+    State,
+    SyncJob,
+    SyncOptions,
+    Work,
+)
 from plait.vendors.planasonix.recovery import TriggerRun, TriggerSync
 
 ERROR_LENGTH: Final = 2_000
@@ -176,19 +184,20 @@ def _connection(one: Connection) -> PipelineRecord:
 
 def _run(one: PipelineRun, pipeline_id: str | None) -> RunRecord:
     return RunRecord(
-        pipeline_id=one.pipeline_id or pipeline_id or "", rows=one.rows_written, **_work(one, one.trigger)
+        pipeline_id=one.pipeline_id or pipeline_id or "", **_work(one, one.trigger, one.rows_written)
     )
 
 
 def _job(one: SyncJob, connection_id: str | None) -> RunRecord:
     return RunRecord(
         pipeline_id=one.connection_id or connection_id or "",
-        rows=one.progress.rows_synced,
-        **_work(one, one.trigger),
+        **_work(one, one.trigger, one.progress.rows_synced),
     )
 
 
-def _work(one: Work, trigger: str | None) -> dict[str, Any]:
+def _work(one: Work, trigger: str | None, rows: int | None) -> dict[str, Any]:
+    """What runs and jobs have in common; how far one is that goes on is no news."""
+    at_work = one.state in {State.QUEUED, State.RUNNING}
     return {
         "id": one.id,
         "status": one.state.value,
@@ -196,7 +205,8 @@ def _work(one: Work, trigger: str | None) -> dict[str, Any]:
         "trigger": trigger,
         "started_at": _epoch(one.started_at or one.queued_at or one.created_at),
         "ended_at": _epoch(one.finished_at),
-        "seconds": one.duration,
+        "seconds": None if at_work else one.duration,
+        "rows": None if at_work else rows,
         "error": None if one.failure is None else printable(one.failure)[:ERROR_LENGTH],
     }
 

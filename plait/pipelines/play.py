@@ -31,10 +31,6 @@ from plait.ledger.store.rows import AnyRow
 from plait.pipelines.source import Source
 from plait.pipelines.watch import Pace, Watch
 
-LAST_LOOK: Final = 10.0
-"""Seconds for the look at a run whose deadline has passed: a run that has ended by then has ended."""
-CANCEL_GRACE: Final = 30.0
-"""Seconds to wait until a run that was asked to stop has stopped."""
 PAUSES: Final = (1.0, 5.0, 20.0, 60.0)
 """Seconds between two tries to start a run whose outcome is not known, or that could not be sent."""
 
@@ -93,6 +89,10 @@ class Rules:
     log_lines: int = 20
     """Lines kept of the end of a failed run's log."""
     pace: Pace = field(default_factory=Pace)
+    look: float = 10.0
+    """For one look at one run, such as that after the deadline."""
+    grace: float = 30.0
+    """For a run that was asked to stop to have stopped."""
 
 
 class Player:
@@ -115,6 +115,11 @@ class Player:
         self._rules = rules
         self._clock = clock or BootClock()
         self._watch = Watch(source, pace=rules.pace, clock=self._clock)
+
+    @property
+    def polls(self) -> int:
+        """Requests that waiting cost."""
+        return self._watch.requests
 
     async def play(
         self, due: Sequence[Due], *, on_settled: Callable[[Played], None] | None = None
@@ -216,13 +221,13 @@ class Player:
 
     async def _late(self, run: RunRecord) -> tuple[RunRecord, str | None]:
         """After the deadline: its state counts before the clock; then it is cancelled, if asked for."""
-        found = await self._within(LAST_LOOK, self._source.run(run.id)) or run
+        found = await self._within(self._rules.look, self._source.run(run.id)) or run
         why = f"not done within {self._rules.deadline:g} s"
         if found.status in ENDED:
             return found, f"{why}; cancelled" if found.status == "cancelled" else None
         if not self._rules.cancel_late or run.adopted:
             return found, why
-        stopped = await self._within(CANCEL_GRACE, self._cancelled(run))
+        stopped = await self._within(self._rules.grace, self._cancelled(run))
         if stopped is None or stopped.status not in ENDED:
             return stopped or found, f"{why}; it was asked to stop, and nothing shows that it did"
         return stopped, f"{why}; cancelled" if stopped.status == "cancelled" else None
@@ -261,13 +266,13 @@ class Player:
         return _played(due, known, known.status, tries, error=known.error, log_tail=tail or None)
 
     async def _details(self, run: RunRecord, late: str | None) -> tuple[RunRecord, str | None]:
-        found = await self._within(LAST_LOOK, self._source.run(run.id))
+        found = await self._within(self._rules.look, self._source.run(run.id))
         if found is not None and found.status in ENDED:
             run = found
         tail = ""
         if run.status == "failed" and self._rules.log_lines:
             log = self._source.log_tail(run.id, self._rules.log_lines)
-            tail = await self._within(LAST_LOOK, log) or ""
+            tail = await self._within(self._rules.look, log) or ""
         return replace(run, error=late or run.error), tail
 
     async def _row(self, run_id: str) -> AnyRow | None:

@@ -6,6 +6,7 @@ the youngest run, so that short runs are seen soon and long ones cost little.
 
 import asyncio
 import logging
+import math
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -151,7 +152,8 @@ class Watch:
                     if record.id in wanted:
                         wanted.discard(record.id)
                         self._see(record)
-                newest = max((record.started_at or 0.0 for record in page.items), default=0.0)
+                times = (record.started_at for record in page.items if record.started_at is not None)
+                newest = max(times, default=math.inf)
                 if not wanted or pages >= PAGES or newest < oldest - LAG:
                     return
 
