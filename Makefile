@@ -4,15 +4,16 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help demo demo-review test lint format bench chaos serve wheel clean
+.PHONY: help demo demo-review demo-sync test lint format bench bench-reviews chaos serve wheel clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo            documents in, answers with citations out (KEEP=1 leaves it open)"
 	@echo "make demo-review     pictures made, people decide in the browser (AUTO=1: a headless browser; KEEP=1)"
+	@echo "make demo-sync       a night of 40 pipelines, three that fail and one that hangs (KEEP=1 leaves it open)"
 	@echo "make test            builds the wheel and runs the tests against it (ARGS=... for pytest)"
 	@echo "make lint            ruff, mypy --strict, import contracts"
-	@echo "make bench           what the ledger costs, as ratios"
+	@echo "make bench           what the ledger costs, as ratios; what 5,000 pipelines and 100,000 runs cost"
 	@echo "make chaos           KILLS=300 SEED=1 DB=sqlite|postgres RUNNERS=1|2 ENGINE=plait|naive-retry|..."
 	@echo "make serve           serves the deployments to a Prefect server (PREFECT_API_URL)"
 
@@ -29,6 +30,9 @@ demo: $(READY)
 
 demo-review: $(READY)
 	@KEEP=$(KEEP) AUTO=$(AUTO) $(BIN)/python -m deployments.demo_review
+
+demo-sync: $(READY)
+	@KEEP=$(KEEP) $(BIN)/python -m deployments.demo_sync
 
 # The tests meet what users install: the wheel, not the source tree.
 wheel: $(READY)
@@ -51,6 +55,7 @@ format: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python -m benchmarks.claims
+	@$(BIN)/python -m benchmarks.sync
 
 KILLS   ?= 300
 SEED    ?= 1

@@ -7,6 +7,7 @@ command, so it loads no client and no database driver.
 from blocks.effect_ledger import EffectLedger
 from blocks.officeplane import OfficePlaneServer
 from blocks.placet import PlacetCredentials
+from blocks.planasonix import PlanasonixCredentials
 from blocks.planck import PlanckCredentials
 from blocks.pletor import PletorCredentials
 from blocks.resolve import resolve
@@ -15,6 +16,7 @@ __all__ = [
     "EffectLedger",
     "OfficePlaneServer",
     "PlacetCredentials",
+    "PlanasonixCredentials",
     "PlanckCredentials",
     "PletorCredentials",
     "resolve",

@@ -9,7 +9,14 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from blocks import EffectLedger, OfficePlaneServer, PlacetCredentials, PlanckCredentials, PletorCredentials
+from blocks import (
+    EffectLedger,
+    OfficePlaneServer,
+    PlacetCredentials,
+    PlanasonixCredentials,
+    PlanckCredentials,
+    PletorCredentials,
+)
 from plait.http.errors import ConfigurationError
 
 KINDS: Final[tuple[Any, ...]] = (
@@ -17,6 +24,7 @@ KINDS: Final[tuple[Any, ...]] = (
     PlanckCredentials,
     PlacetCredentials,
     PletorCredentials,
+    PlanasonixCredentials,
     EffectLedger,
 )
 

@@ -8,8 +8,10 @@ from typing import Final
 from prefect import serve
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
+from prefect.schedules import Cron
 
 from flows.ingest_then_chat import ingest_then_chat
+from flows.nightly_pipeline_sync import nightly_pipeline_sync
 from flows.reconcile_effects import reconcile_effects
 from flows.resume_reviews import resume_reviews
 from flows.run_with_review import run_with_review
@@ -19,6 +21,7 @@ SWEEP: Final = 300
 WATCH: Final = 290
 """Seconds that the latter goes on looking."""
 RUNS_AT_ONCE: Final = 10
+NIGHT: Final = "0 2 * * *"
 
 
 def main() -> None:
@@ -55,7 +58,16 @@ def main() -> None:
             limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
         ),
     )
-    serve(chat, sweeper, reviewed, resumer, limit=RUNS_AT_ONCE)
+    nightly = RunnerDeployment.from_flow(
+        nightly_pipeline_sync,
+        name="served",
+        description="Run the Planasonix pipelines that are due tonight, each once; off until you set it up.",
+        tags=["plait", "planasonix"],
+        schedule=Cron(NIGHT, timezone="UTC", active=False),
+        parameters={"pipelines": ["*"], "timezone": "UTC", "catch_up": 1},
+        concurrency_limit=1,
+    )
+    serve(chat, sweeper, reviewed, resumer, nightly, limit=RUNS_AT_ONCE)
 
 
 if __name__ == "__main__":

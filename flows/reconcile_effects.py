@@ -18,6 +18,7 @@ from blocks import (
     EffectLedger,
     OfficePlaneServer,
     PlacetCredentials,
+    PlanasonixCredentials,
     PlanckCredentials,
     PletorCredentials,
     resolve,
@@ -64,6 +65,7 @@ async def reconcile_effects(
     planck: str | PlanckCredentials | None = None,
     placet: str | PlacetCredentials | None = None,
     pletor: str | PletorCredentials | None = None,
+    planasonix: str | PlanasonixCredentials | None = None,
     ledger: str | EffectLedger | None = None,
     limit: Annotated[int, Field(gt=0)] = 100,
 ) -> ReconcileEffects:
@@ -78,6 +80,8 @@ async def reconcile_effects(
             without them, effects at Placet are left alone.
         pletor: Name of the Pletor Credentials block. Empty: PLAIT_PLETOR_API_KEY or PLAIT_PLETOR_TOKEN;
             without them, effects at Pletor are left alone.
+        planasonix: Name of the Planasonix Credentials block. Empty: PLAIT_PLANASONIX_API_KEY and the
+            variables beside it; without it, effects at Planasonix are left alone.
         ledger: Name of the Plait Effect Ledger block. Empty: PLAIT_LEDGER_URL, or ~/.plait/ledger.db.
         limit: At most so many looks, and so many sweeps.
     """
@@ -88,6 +92,7 @@ async def reconcile_effects(
             "planck": (PlanckCredentials, planck),
             "placet": (PlacetCredentials, placet),
             "pletor": (PletorCredentials, pletor),
+            "planasonix": (PlanasonixCredentials, planasonix),
         }
     )
     async with AsyncExitStack() as stack:

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from plait.http.operation import Operation
 
-SYSTEMS: Final = ("officeplane", "planck", "placet", "pletor")
+SYSTEMS: Final = ("officeplane", "planck", "placet", "pletor", "planasonix")
 
 app = typer.Typer(
     name="plait",
@@ -110,6 +110,7 @@ def stand_in_routes() -> set[tuple[str, str, str]]:
     from plait.sandbox.officeplane import create_officeplane  # noqa: PLC0415 - the same
     from plait.sandbox.officeplane_documents import DocumentLibrary  # noqa: PLC0415 - the same
     from plait.sandbox.placet import create_placet  # noqa: PLC0415 - the same
+    from plait.sandbox.planasonix import create_planasonix  # noqa: PLC0415 - the same
     from plait.sandbox.planck import create_planck  # noqa: PLC0415 - the same
     from plait.sandbox.pletor import create_pletor  # noqa: PLC0415 - the same
     from plait.sandbox.settings import SandboxSettings  # noqa: PLC0415 - the same
@@ -124,6 +125,7 @@ def stand_in_routes() -> set[tuple[str, str, str]]:
         "planck": create_planck(context),
         "placet": create_placet(context),
         "pletor": create_pletor(context),
+        "planasonix": create_planasonix(context),
     }
     return {
         (system, method, route.path)

@@ -4,10 +4,12 @@
 `PLAIT_FAILPOINT=name@k` and `PLAIT_FAILPOINT_DIR=folder`: on the k-th visit of `name` the process
 writes `folder/<pid>.<name>` and parks until the file is gone, so that the killer chooses the
 moment. `PLAIT_FAILPOINT_ACTION=fail` raises `FailpointError` there instead (at a commit: refused
-before it, its answer lost after it). The names are those of effect-protocol.md §6.
+before it, its answer lost after it), and `kill` is SIGKILL by its own hand. The names of
+`POINTS` are those of effect-protocol.md §6.
 """
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +46,18 @@ POINTS: Final = (
     "batch.between_items",
 )
 
+NIGHT: Final = (
+    "sync.before_commit",
+    "sync.after_commit",
+    "night.triggered",
+    "night.polled",
+    "night.ended",
+    "night.collected",
+)
+"""Places of a nightly sync, beside those of the protocol."""
+
 Hook = Callable[[str], None]
+Action = Literal["park", "fail", "kill"]
 
 
 class FailpointError(ConnectionError):
@@ -60,7 +73,12 @@ def _fail(flag: Path) -> None:
     raise FailpointError(flag.name)
 
 
-_ACTIONS: Final[dict[str, Callable[[Path], None]]] = {"park": _park, "fail": _fail}
+def _kill(flag: Path) -> None:
+    del flag
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+_ACTIONS: Final[dict[str, Callable[[Path], None]]] = {"park": _park, "fail": _fail, "kill": _kill}
 
 
 def _hook_at(point: str, folder: Path, visit: int, act: Callable[[Path], None]) -> Hook:
@@ -81,7 +99,7 @@ def _hook_at(point: str, folder: Path, visit: int, act: Callable[[Path], None]) 
 
 
 def _armed(point: str, folder: Path, visit: int, act: Callable[[Path], None]) -> Hook:
-    if point not in POINTS:
+    if point not in {*POINTS, *NIGHT}:
         msg = f"the failpoint {point!r} is not one of those in {__name__}.POINTS"
         raise ValueError(msg)
     return _hook_at(point, folder, visit, act)
@@ -105,7 +123,9 @@ def _armed_from_environment() -> Hook | None:
 hook: Hook | None = _armed_from_environment()
 
 
-def arm(point: str, *, folder: Path, visit: int = 1, action: Literal["park", "fail"] = "park") -> None:
+def arm(
+    point: str, *, folder: Path, visit: int = 1, action: Literal["park", "fail", "kill"] = "park"
+) -> None:
     """Arm this process, as the environment does for one that has not started yet.
 
     Raises `ValueError` for a point that is not in `POINTS`.

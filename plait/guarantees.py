@@ -107,7 +107,11 @@ def _detail(operation: Operation) -> str:
     lines = [f"- Call: {call}, {known}.", f"- After a lost answer: {operation.recovery}"]
     if operation.ends_with_answer:
         lines.append("- The vendor works inside the request: once it has answered itself, D counts as 0.")
-    if operation.key_life is not None:
+    if operation.key_life == 0:
+        lines.append(
+            "- Nobody promises how long the vendor remembers our key: nothing is sent again on its word."
+        )
+    elif operation.key_life is not None:
         lines.append(f"- The vendor forgets our key after {operation.key_life:g} s.")
     if operation.cleanup:
         lines.append(f"- One too many is removed by {code_span(operation.cleanup)}.")

@@ -16,6 +16,9 @@ from plait.vendors.officeplane import recovery as officeplane
 from plait.vendors.officeplane.client import OfficePlaneClient
 from plait.vendors.placet import recovery as placet
 from plait.vendors.placet.client import PlacetClient
+from plait.vendors.planasonix import client as planasonix_client
+from plait.vendors.planasonix import recovery as planasonix
+from plait.vendors.planasonix.client import PlanasonixClient
 from plait.vendors.planck import recovery as planck
 from plait.vendors.planck.client import PlanckClient
 from plait.vendors.pletor import client as pletor_client
@@ -33,6 +36,10 @@ VARIABLES: Final[Mapping[str, str]] = {
         "PLAIT_PLETOR_API_KEY or PLAIT_PLETOR_TOKEN, and PLAIT_PLETOR_URL and PLAIT_PLETOR_ORGANIZATION as "
         "they were"
     ),
+    "planasonix": (
+        "PLAIT_PLANASONIX_API_KEY, and PLAIT_PLANASONIX_URL, PLAIT_PLANASONIX_DIALECT and "
+        "PLAIT_PLANASONIX_ORGANIZATION as they were"
+    ),
 }
 """What each client is opened with, as people are told."""
 
@@ -44,6 +51,7 @@ _RESTORE: Final[Mapping[str, Callable[[Any, Recorded], AnyRecipe | None]]] = {
     "planck": planck.restore,
     "placet": placet.restore,
     "pletor": pletor.restore,
+    "planasonix": planasonix.restore,
 }
 
 
@@ -98,6 +106,7 @@ def openers_from(environment: Mapping[str, str]) -> dict[str, Opener]:
         "planck": _planck(environment.get("PLAIT_PLANCK_URL"), environment.get("PLAIT_PLANCK_API_KEY")),
         "placet": _placet(environment.get("PLAIT_PLACET_URL"), environment.get("PLAIT_PLACET_API_KEY")),
         "pletor": _pletor(environment),
+        "planasonix": _planasonix(environment),
     }
     return {system: opener for system, opener in made.items() if opener is not None}
 
@@ -112,10 +121,11 @@ def unopened(recorded: Recorded) -> AnyRecipe:
         "planck": PlanckClient,
         "placet": PlacetClient,
         "pletor": PletorClient,
+        "planasonix": PlanasonixClient,
     }
     if recorded.system not in clients:
         raise CannotLook(_no_client(recorded.system))
-    address, _, _ = recorded.account.partition("#")  # after it, Pletor's account names the organization
+    address, _, _ = recorded.account.partition("#")  # after it, an account may name the organization
     transport = Transport(system=recorded.system, base_url=address)
     return _restored(clients[recorded.system](transport), recorded)
 
@@ -152,9 +162,22 @@ def _pletor(environment: Mapping[str, str]) -> Opener | None:
     return opened
 
 
+def _planasonix(environment: Mapping[str, str]) -> Opener | None:
+    key = environment.get("PLAIT_PLANASONIX_API_KEY")
+    if not key:
+        return None
+    return lambda: planasonix_client.connect(
+        environment.get("PLAIT_PLANASONIX_URL") or planasonix_client.BASE_URL,
+        api_key=key,
+        dialect=environment.get("PLAIT_PLANASONIX_DIALECT") or planasonix_client.DEFAULT,
+        organization_id=environment.get("PLAIT_PLANASONIX_ORGANIZATION", ""),
+    )
+
+
 def _account(client: Any) -> str:
-    """What its effects are recorded under: the address, and at Pletor the organization with it."""
-    account: str = client.account if isinstance(client, PletorClient) else client.base_url
+    """What its effects are recorded under: the address, and with it the organization where there are some."""
+    named = isinstance(client, PletorClient | PlanasonixClient)
+    account: str = client.account if named else client.base_url
     return account
 
 

@@ -40,9 +40,10 @@ class Counted(TaskRunNameCallbackWithParameters):
 
     verb: str
     parameter: str
+    noun: str = "document"
 
     def __call__(self, parameters: dict[str, Any]) -> str:
-        return f"{self.verb} {counted(len(parameters[self.parameter]), 'document')}"
+        return f"{self.verb} {counted(len(parameters[self.parameter]), self.noun)}"
 
 
 class System(Generic[B, C]):

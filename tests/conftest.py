@@ -31,6 +31,7 @@ _OURS = (
     "PLAIT_PLANCK_",
     "PLAIT_PLACET_",
     "PLAIT_PLETOR_",
+    "PLAIT_PLANASONIX_",
     "PLAIT_LEDGER_",
     "PLAIT_ENV",
 )

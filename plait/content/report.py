@@ -1,32 +1,19 @@
-"""A transcript as one HTML file that needs nothing else and runs nothing.
+"""A transcript as one HTML file that needs nothing else and runs nothing (see `plait.content.page`).
 
-The page carries its style sheet and forbids everything besides it by Content-Security-Policy: no
-script, no request, no form. `render_report` is pure; `write_report` puts the page in place whole.
+`render_report` is pure; `write_report` puts the page in place whole.
 """
 
-import base64
-import hashlib
-import os
-import secrets
 from datetime import UTC, datetime
-from importlib.resources import files
-from pathlib import Path
-from typing import Final
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from plait.content.blocks import Citation, ContentBlock
 from plait.content.html import TurnHtml, lines_html, scroll_box, text_html
-from plait.content.text import counted
-from plait.http.errors import InvalidInput
+from plait.content.page import page_html, write_report
+from plait.content.text import counted, duration
 
-_STYLE: Final = files("plait.content").joinpath("report.css").read_text(encoding="utf-8")
-_STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_POLICY: Final = (
-    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; img-src data:; "
-    "base-uri 'none'; form-action 'none'"
-)
+__all__ = ["Report", "ReportDocument", "ReportFacts", "ReportTurn", "render_report", "write_report"]
 
 
 class _Part(BaseModel):
@@ -84,58 +71,14 @@ class Report(_Part):
 
 def render_report(report: Report) -> str:
     """The page as text. Whatever the blocks hold, it runs no script and loads nothing."""
-    title = text_html(report.title, 200) or "Transcript"
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="referrer" content="no-referrer">
-<meta name="color-scheme" content="light dark">
-<title>{title}</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<a class="skip" href="#answers">Skip to the answers</a>
-<main>
-<header>
-<h1>{title}</h1>
-{_facts(report)}
-</header>
-{_contents(report.turns)}
-{_documents(report.documents)}
-{_turns(report.turns)}
-</main>
-<footer>Made by Plait. The answers are a model's: check what matters against the sources.</footer>
-</body>
-</html>
-"""
-
-
-def write_report(path: Path, text: str) -> None:
-    """Write `text` to `path` whole or not at all, creating the folders above it.
-
-    Blocking: call it through `asyncio.to_thread`. Raises InvalidInput where the place cannot be
-    written.
-    """
-    temporary = path.parent / f".{path.name[:40]}.{secrets.token_hex(4)}"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("x", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except (OSError, ValueError) as error:  # ValueError: a path no file system takes
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InvalidInput(
-            f"the report cannot be written to {str(path)!r}: {reason}; "
-            "name a file in a folder you may write to"
-        ) from error
+    body = f"{_contents(report.turns)}\n{_documents(report.documents)}\n{_turns(report.turns)}"
+    return page_html(
+        report.title or "Transcript",
+        header=_facts(report),
+        body=body,
+        skip=("answers", "Skip to the answers"),
+        footer="Made by Plait. The answers are a model's: check what matters against the sources.",
+    )
 
 
 def _facts(report: Report) -> str:
@@ -145,7 +88,7 @@ def _facts(report: Report) -> str:
     rows = {
         "Workspace": text_html(facts.workspace, 200),
         "Credits": _credits(facts.credits),
-        "Duration": _duration(facts.duration) if facts.duration is not None else "",
+        "Duration": duration(facts.duration) if facts.duration is not None else "",
         "Generated": f'<time datetime="{moment.isoformat()}">{moment:%d %b %Y, %H:%M} UTC</time>',
         "Run": f"<code>{text_html(facts.run_key, 120)}</code>" if facts.run_key else "",
         "Servers": f"<ul>{servers}</ul>" if servers else "",
@@ -161,14 +104,6 @@ def _facts(report: Report) -> str:
 
 def _credits(amount: float | None) -> str:
     return "unknown" if amount is None else f"{amount:,.6g}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:  # noqa: PLR2004 - a minute
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def _public(address: str) -> str:

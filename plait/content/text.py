@@ -29,3 +29,12 @@ def one_line(text: str, limit: int | None = None) -> str:
 def counted(number: int, noun: str) -> str:
     """`1 row`, `2 rows`, `1,200 rows`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def duration(seconds: float) -> str:
+    """`1.5 s`, `2 min 3 s`, `4 h 5 min`."""
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

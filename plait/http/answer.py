@@ -50,16 +50,17 @@ class Answer:
 
     def read(self, model: type[M]) -> M:
         """The body as one `model`; errors as in `json`."""
-        return self._validated(model, self.json())
+        return self.fit(model, self.json())
 
     def read_list(self, model: type[M]) -> list[M]:
         """The body as a JSON array of `model`; errors as in `json`."""
         items = self.json()
         if not isinstance(items, list):
             raise self._unreadable(f"a JSON array was expected, not {type(items).__name__}")
-        return [self._validated(model, item) for item in items]
+        return [self.fit(model, item) for item in items]
 
-    def _validated(self, model: type[M], value: Any) -> M:
+    def fit(self, model: type[M], value: Any) -> M:
+        """A part of the body, taken out of its envelope, as one `model`; errors as in `json`."""
         try:
             return model.model_validate(value)
         except ValidationError as error:

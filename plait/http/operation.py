@@ -73,7 +73,7 @@ class Operation:
     """The vendor works inside the request: once the application itself has answered, whatever it
     answered, nothing more will come of it, and D counts as 0."""
     key_life: float | None = None
-    """How long the vendor remembers a key of ours (`KEYED`); None: for ever."""
+    """How long the vendor remembers a key of ours (`KEYED`); None: for ever, 0: nobody promises it."""
     in_order: bool = False
     """A repeat may overtake a newer request or be overtaken by it, so the transport never repeats it
     by itself after it left (placet.md §5.1)."""

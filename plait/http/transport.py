@@ -100,18 +100,22 @@ class Transport:
         json: Any = UNSET,
         upload: Upload | None = None,
         accept: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Make one call and read its 2xx answer whole.
+        """Make one call and read its 2xx answer whole. `headers` are this call's own.
 
         Raises `RequestRejected` (4xx), `NotSent`, `OutcomeUnknown` (guarded effects only), `ServerFailed`,
         `DeadlineExceeded`, `MalformedResponse`, `LimitExceeded`, `InvalidInput`.
         """
-        headers = {
+        taken = {name.lower() for name in self._headers}
+        extra = {name: value for name, value in (headers or {}).items() if name.lower() not in taken}
+        own = {
+            **checked_headers(extra),
             **self._headers,
             "Accept": accept or "application/json",
             "Accept-Encoding": "gzip, deflate",
         }
-        sent = await draft(op, self._base, headers, path=path, query=query, json=json, upload=upload)
+        sent = await draft(op, self._base, own, path=path, query=query, json=json, upload=upload)
 
         async def read(exchange: Exchange, response: httpx.Response) -> Answer:
             body = await exchange.read(ANSWER_LIMIT)

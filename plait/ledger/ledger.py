@@ -126,15 +126,15 @@ class Ledger:
             self._process = process.enter(self.folder)
             values = asdict(self._process) | {"ended_at": None}
             self.database.write_now(lambda connection: store.register(connection, values), commit="claim")
-        except LedgerUnavailable as error:
+            self.database.start()
+        except BaseException as error:
             self.database.stop()
             self._leave(recorded=True)  # nobody will ask: it never claimed
-            if self.database.is_sqlite and not is_busy(error):
+            if isinstance(error, LedgerUnavailable) and self.database.is_sqlite and not is_busy(error):
                 raise ConfigurationError(
                     f"{error.message}. Choose another place with PLAIT_LEDGER_URL or the EffectLedger block"
                 ) from error
             raise
-        self.database.start()
 
     def _require_writable(self) -> None:
         path = self.database.path

@@ -1,9 +1,9 @@
-"""The ledger's tables (effect-protocol.md §3). Times are the ledger's own clock, epoch seconds."""
+"""The ledger's tables (effect-protocol.md §3). Times are epoch seconds, by the ledger's clock or as told."""
 
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, Column, Index, UniqueConstraint, text
+from sqlalchemy import JSON, BigInteger, Column, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 
@@ -327,3 +327,82 @@ class ReviewAnswerRow(SQLModel, table=True):
     answered_at: float | None = None
     """By the clock of the place where it was given."""
     seen_at: float
+
+
+class SyncCursorRow(SQLModel, table=True):
+    """How far a list of a vendor's has been read into the ledger."""
+
+    __tablename__ = "sync_cursor"
+
+    account: str = Field(primary_key=True)
+    stream: str = Field(primary_key=True)
+    position: Any = Field(sa_column=Column(JSON))
+    updated_at: float
+
+
+class PipelineRow(SQLModel, table=True):
+    """Something at a vendor that runs again and again: a pipeline, or a connection that is synced."""
+
+    __tablename__ = "pipeline"
+
+    account: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    name: str
+    status: str
+    """The vendor's own word."""
+    tags: Any = Field(sa_column=Column(JSON))
+    changed_at: float | None
+    """By the vendor's clock."""
+    digest: str
+    """Of what the vendor's list showed, so that an unchanged row is not written again."""
+    gone_at: float | None = None
+    """When the vendor's list no longer had it."""
+
+
+class PipelineRunRow(SQLModel, table=True):
+    """One run of a pipeline or one sync of a connection, whoever started it. Its times are the vendor's."""
+
+    __tablename__ = "pipeline_run"
+    __table_args__ = (
+        Index("pipeline_run_status", "account", "kind", "pipeline_id", "status", "started_at"),
+        Index("pipeline_run_started", "account", "kind", "started_at"),
+        Index(
+            "pipeline_run_open",
+            "account",
+            "kind",
+            "started_at",
+            sqlite_where=text("status IN ('queued','running')"),
+            postgresql_where=text("status IN ('queued','running')"),
+        ),
+        Index(
+            "pipeline_run_night",
+            "night",
+            sqlite_where=text("night IS NOT NULL"),
+            postgresql_where=text("night IS NOT NULL"),
+        ),
+    )
+
+    account: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    pipeline_id: str
+    status: str
+    """queued, running, succeeded, failed, cancelled, or unknown for a word nobody told us."""
+    word: str
+    """The vendor's own word."""
+    trigger: str | None = None
+    started_at: float
+    """When it started, or else came to be; 0 where the vendor says neither."""
+    ended_at: float | None = None
+    seconds: float | None = None
+    rows: int | None = Field(default=None, sa_column=Column(BigInteger))
+    error: str | None = None
+    log_tail: str | None = None
+    digest: str | None = None
+    """Of what the vendor's list showed; None until a list has shown it."""
+    night: str | None = None
+    """The run key of the night that started it; None: nobody of ours did."""
+    generation: int | None = None
+    triggered_at: float | None = None
+    """By the ledger's clock."""

@@ -23,6 +23,9 @@ CERTAINTY: Final = {
 }
 
 
+MOUNTS: Final = {service.name: service.mounts for service in SERVICES if service.mounts}
+
+
 class Route(BaseModel):
     """One operation as the stand-in offers it."""
 
@@ -80,7 +83,40 @@ def _pletor(behaviour: str, certainty: Source, section: str) -> Behaviour:
     )
 
 
+def _planasonix(behaviour: str, certainty: Source, section: str) -> Behaviour:
+    return Behaviour(
+        service="planasonix", behaviour=behaviour, certainty=certainty, reference=f"planasonix.md §{section}"
+    )
+
+
 BEHAVIOURS: Final = (
+    _planasonix("which dialect a path is answered in is decided by its mount alone", Source.RAN, "8"),
+    _planasonix("envelope, `meta.page.cursor` and error object of the mount `/v1`", Source.DOC, "2.3"),
+    _planasonix("orchestration under `/v1`, and its JSON:API form", Source.INFERRED, "7.1"),
+    _planasonix("lists of the mount `/v1` hold whole entries", Source.ASSUMED, "2.3"),
+    _planasonix("fields, paging and case of the mount `/docs/api`", Source.VENDOR, "2.3"),
+    _planasonix("answers of POST run outside the Go mount; jobs in lists of `/docs`", Source.ASSUMED, "3.3"),
+    _planasonix("sync, jobs and their errors on the mount `/air/api/v1`", Source.VENDOR, "3.4"),
+    _planasonix("connections, pipelines, runs and schedules on that mount", Source.ASSUMED, "8"),
+    _planasonix("bare arrays and objects in camel case on the mount `/go/api`", Source.VENDOR, "2.3"),
+    _planasonix("jobs, webhooks, nodes and logs on that mount", Source.ASSUMED, "8"),
+    _planasonix("the prefix of a key says nothing; its scopes do", Source.VENDOR, "2.2"),
+    _planasonix(
+        "the key alone decides the organization, `X-Organization-ID` does not", Source.ASSUMED, "2.2"
+    ),
+    _planasonix("another organization's entity is a 404, not a 403", Source.VENDOR, "2.2"),
+    _planasonix("a plan without orchestration answers 403", Source.INFERRED, "2.2"),
+    _planasonix("1200 requests a minute for each key, in fixed windows", Source.DOC, "2.5"),
+    _planasonix("lists are ordered by last change or creation, newest first", Source.INFERRED, "3.3"),
+    _planasonix("a page holds 100 entries at most; more are asked for in vain", Source.ASSUMED, "2.4"),
+    _planasonix("a second sync of a connection whose job is active is a 409", Source.VENDOR, "6.1"),
+    _planasonix("an idempotency key stands for its first job for ever, in a 2xx", Source.INFERRED, "6.1"),
+    _planasonix("a second run of a pipeline starts beside the first", Source.INFERRED, "6.1"),
+    _planasonix("a paused pipeline runs when asked, a draft does not", Source.ASSUMED, "9"),
+    _planasonix("cancelling what has finished is a 409, or a 400", Source.VENDOR, "3.3"),
+    _planasonix("rows, durations and errors follow from the seed; nothing is moved", Source.ASSUMED, "8"),
+    _planasonix("a schedule fires once for the times it missed while nobody looked", Source.ASSUMED, "3.5"),
+    _planasonix("paths of webhook subscriptions; headers and attempts of deliveries", Source.ASSUMED, "5"),
     _pletor("a used external_id is a 409, also of a run that failed; uploads apart", Source.DOC, "6.1"),
     _pletor("what fails validation claims no key", Source.DOC, "6.1"),
     _pletor("agent and app runs share a key space; validation comes before the key", Source.ASSUMED, "6.1"),
@@ -147,6 +183,8 @@ class Index(BaseModel):
     seed: int
     services: dict[str, str]
     """Name and base path."""
+    mounts: dict[str, tuple[str, ...]] = MOUNTS
+    """Further bases of a service that answers in several dialects."""
     certainty: dict[Source, str] = CERTAINTY
     routes: list[Route]
     behaviours: tuple[Behaviour, ...] = BEHAVIOURS

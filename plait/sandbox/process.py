@@ -13,6 +13,7 @@ from typing import Final, Self
 from plait.http.errors import ConfigurationError
 from plait.sandbox.fault_rules import FaultRule
 from plait.sandbox.placet_settings import PlacetSettings
+from plait.sandbox.planasonix_settings import PlanasonixSettings
 from plait.sandbox.planck_settings import PlanckSettings
 from plait.sandbox.pletor_settings import PletorSettings
 from plait.sandbox.settings import OfficePlaneSettings, SandboxSettings
@@ -63,6 +64,7 @@ def start_sandbox(
     planck: PlanckSettings | None = None,
     placet: PlacetSettings | None = None,
     pletor: PletorSettings | None = None,
+    planasonix: PlanasonixSettings | None = None,
     timeout: float = 30.0,
 ) -> SandboxProcess:
     """Start a sandbox on loopback and return once it accepts requests.
@@ -84,6 +86,7 @@ def start_sandbox(
             planck=planck or PlanckSettings(),
             placet=placet or PlacetSettings(),
             pletor=pletor or PletorSettings(),
+            planasonix=planasonix or PlanasonixSettings(),
         )
         settings_file = Path(folder) / "settings.json"
         settings_file.write_text(settings.model_dump_json(), encoding="utf-8")

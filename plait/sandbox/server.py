@@ -19,6 +19,9 @@ from plait.sandbox.faults import FaultPlane
 from plait.sandbox.officeplane import create_officeplane
 from plait.sandbox.officeplane_documents import DocumentLibrary
 from plait.sandbox.placet import create_placet
+from plait.sandbox.planasonix import ROOT as PLANASONIX
+from plait.sandbox.planasonix import create_planasonix
+from plait.sandbox.planasonix_control import planasonix_router
 from plait.sandbox.planck import create_planck
 from plait.sandbox.pletor import create_pletor
 from plait.sandbox.pletor_assets import STORAGE, create_storage
@@ -48,6 +51,10 @@ class Sandbox:
             clock=clock,
         )
         self._app.include_router(control_router(settings, self._store, self._plane), prefix="/_sandbox")
+        self._planasonix = create_planasonix(context)
+        control = planasonix_router(self._planasonix.desk, settings.seed)
+        self._app.include_router(control, prefix="/_sandbox/planasonix")
+        self._app.mount(PLANASONIX, self._planasonix)
         self._app.mount("/officeplane", create_officeplane(context))
         self._planck = create_planck(context)
         self._app.mount("/planck/api/v1", self._planck)
@@ -64,12 +71,14 @@ class Sandbox:
         await asyncio.to_thread(_prepare_files, self._settings.files)
         await self._placet.open()
         await self._pletor.prepare()
+        await self._planasonix.open()
         try:
             yield
         finally:
             await self._plane.aclose()
             await self._planck.aclose()
             await self._placet.aclose()
+            await self._planasonix.aclose()
             await self._store.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -146,6 +155,7 @@ class _Server(uvicorn.Server):
             f"  OfficePlane  {self._url}/officeplane\n"
             f"  Planck AI    {self._url}/planck/api/v1\n"
             f"  Pletor       {self._url}/pletor/api/public/v1\n"
+            f"  Planasonix   {self._url}/planasonix/v1  (other dialects: docs/api, air/api/v1, go/api)\n"
             f"  Placet       {self._url}/placet  (this is also the reviewers' page)\n"
             f"  control      {self._url}/_sandbox/",
             flush=True,

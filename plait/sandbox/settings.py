@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from plait.sandbox.fault_rules import FaultRule
 from plait.sandbox.placet_settings import PlacetSettings
+from plait.sandbox.planasonix_settings import PlanasonixSettings
 from plait.sandbox.planck_settings import PlanckSettings
 from plait.sandbox.pletor_settings import PletorSettings
 
@@ -49,6 +50,7 @@ class SandboxSettings(BaseModel):
     planck: PlanckSettings = PlanckSettings()
     placet: PlacetSettings = PlacetSettings()
     pletor: PletorSettings = PletorSettings()
+    planasonix: PlanasonixSettings = PlanasonixSettings()
 
     @property
     def files(self) -> Path:

@@ -12,6 +12,7 @@ from blocks import (
     EffectLedger,
     OfficePlaneServer,
     PlacetCredentials,
+    PlanasonixCredentials,
     PlanckCredentials,
     PletorCredentials,
     resolve,
@@ -21,11 +22,19 @@ from plait.ledger import Ledger
 from plait.sandbox.pletor_store import COPYWRITER
 from plait.vendors.officeplane.client import OfficePlaneClient
 from plait.vendors.placet.client import PlacetClient
+from plait.vendors.planasonix.client import PlanasonixClient
 from plait.vendors.planck.client import PlanckClient
 from plait.vendors.pletor.client import PletorClient
 from plait.vendors.pletor.models import approve
 
-KINDS = [OfficePlaneServer, PlanckCredentials, PlacetCredentials, PletorCredentials, EffectLedger]
+KINDS = [
+    OfficePlaneServer,
+    PlanckCredentials,
+    PlacetCredentials,
+    PletorCredentials,
+    PlanasonixCredentials,
+    EffectLedger,
+]
 KEY = "pk_live_not_to_be_seen"
 
 
@@ -50,6 +59,7 @@ def test_slugs_never_change() -> None:
         "plait-planck-credentials",
         "plait-placet-credentials",
         "plait-pletor-credentials",
+        "plait-planasonix-credentials",
         "plait-effect-ledger",
     ]
 
@@ -139,6 +149,7 @@ def test_the_schema_a_server_keeps_marks_secrets(kind) -> None:
     expected = {
         "PlanckCredentials": ["api_key"],
         "PletorCredentials": ["api_key", "token"],
+        "PlanasonixCredentials": ["api_key"],
         "PlacetCredentials": ["api_key"],
         "EffectLedger": ["url"],
     }
@@ -196,3 +207,25 @@ async def test_placet_opens_a_client_of_the_server(monkeypatch: pytest.MonkeyPat
         assert isinstance(client, PlacetClient)
         assert client.base_url == "http://127.0.0.1:1/base"
     assert "hp_not" not in f"{credentials!r} {credentials.model_dump_json()}"
+
+
+async def test_planasonix_opens_a_client_for_its_dialect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its variables make the client, no prefix comes twice, and the key is shown nowhere."""
+    monkeypatch.setenv("PLAIT_PLANASONIX_URL", "http://127.0.0.1:1/base/api/")
+    monkeypatch.setenv("PLAIT_PLANASONIX_API_KEY", "plnx_live_not_to_be_seen")
+    monkeypatch.setenv("PLAIT_PLANASONIX_DIALECT", "hosted")
+    monkeypatch.setenv("PLAIT_PLANASONIX_ORGANIZATION", "org_1")
+    credentials = PlanasonixCredentials.from_env()
+    async with credentials.get_client() as client:
+        assert isinstance(client, PlanasonixClient)
+        assert (await client.dialect()).name == "hosted"
+        assert client.account == "http://127.0.0.1:1/base#org_1"
+    assert "plnx_live" not in f"{credentials!r} {credentials.model_dump_json()}"
+
+
+def test_planasonix_refuses_a_dialect_that_nobody_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unknown dialect is an error that names its variable."""
+    monkeypatch.setenv("PLAIT_PLANASONIX_API_KEY", KEY)
+    monkeypatch.setenv("PLAIT_PLANASONIX_DIALECT", "klingon")
+    with pytest.raises(ConfigurationError, match="PLAIT_PLANASONIX_DIALECT"):
+        PlanasonixCredentials.from_env()

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from plait.http import Transport
-from plait.http.errors import InvalidInput, MalformedResponse, OutcomeUnknown, PlaitError
+from plait.http.errors import ConfigurationError, InvalidInput, MalformedResponse, OutcomeUnknown, PlaitError
 
 
 class Thing(BaseModel):
@@ -47,6 +47,17 @@ async def test_list_expected(server, transport, make_operation):
     server.steps = [server.answer(200, b'{"id":"1"}')]
     with pytest.raises(MalformedResponse, match="JSON array was expected, not dict"):
         (await transport.call(make_operation())).read_list(Thing)
+
+
+async def test_a_header_of_one_call(server, transport, make_operation):
+    """It goes with that call alone, never beside our credential, and is checked before anything leaves."""
+    await transport.call(make_operation("POST"), headers={"Idempotency-Key": "k1", "x-api-key": "other"})
+    await transport.call(make_operation("POST"))
+    assert [s.header("idempotency-key") for s in server.seen] == ["k1", None]
+    assert not any(b"other" in s.head for s in server.seen)
+    with pytest.raises(ConfigurationError, match="Idempotency-Key"):
+        await transport.call(make_operation("POST"), headers={"Idempotency-Key": "two\nlines"})
+    assert len(server.seen) == 2
 
 
 async def test_json_on_the_wire(server, transport, make_operation):

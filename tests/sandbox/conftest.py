@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import httpx
 import pytest
+import pytest_asyncio
 from docx import Document
+from planasonix_world import World, serving
 
 from plait.sandbox.process import SandboxProcess, start_sandbox
 from plait.sandbox.settings import OfficePlaneSettings
@@ -44,6 +46,13 @@ async def officeplane(sandbox: SandboxProcess) -> AsyncIterator[httpx.AsyncClien
     """A plain HTTP client of the OfficePlane stand-in: no retries, no redirects."""
     async with httpx.AsyncClient(base_url=f"{sandbox.url}/officeplane", timeout=20) as http:
         yield http
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def planasonix(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """One Planasonix for a module's tests; each begins with `start_over`."""
+    async with serving(tmp_path_factory.mktemp("planasonix"), limit=1_000_000) as world:
+        yield world
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 
 import tasks.officeplane
 import tasks.placet
+import tasks.planasonix
 import tasks.planck
 import tasks.pletor
 from blocks import OfficePlaneServer, PlanckCredentials
@@ -17,6 +18,8 @@ from plait.http.operation import Operation
 from plait.vendors.officeplane.recovery import UploadDocument
 from tasks._declare import System
 from tasks.officeplane_batch import read_markdown, upload_documents
+from tasks.planasonix_batch import look_up_runs, play_night, sync_history
+from tasks.planasonix_waiting import sync_connection, wait_for_job, wait_for_run
 from tasks.planck_documents import wait_for_documents
 
 MODULES = {
@@ -24,8 +27,19 @@ MODULES = {
     "planck": tasks.planck,
     "placet": tasks.placet,
     "pletor": tasks.pletor,
+    "planasonix": tasks.planasonix,
 }
-BATCHES = (upload_documents, read_markdown, wait_for_documents)
+BATCHES = (
+    upload_documents,
+    read_markdown,
+    wait_for_documents,
+    wait_for_run,
+    wait_for_job,
+    sync_connection,
+    sync_history,
+    play_night,
+    look_up_runs,
+)
 
 
 def declared(system: str) -> dict[str, Task[..., Any]]:

@@ -1,0 +1,1 @@
+"""Pipelines of a vendor: their definitions and history in the ledger, their runs started and watched."""
