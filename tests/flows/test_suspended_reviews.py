@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from prefect.flow_engine import run_flow
 from prefect.states import Cancelled
 from review_world import PICK, World, serving
 
+from flows._cancelling import cancel_what_was_started
 from flows._resuming import BY_PROGRAM
 from flows.resume_reviews import ResumeReviews, resume_reviews
 from flows.run_with_review import run_with_review
@@ -41,12 +43,9 @@ class Run:
         """Execute it until it ends or suspends; gives the state Prefect has then."""
         async with get_client() as client:
             flow_run = await client.read_flow_run(self.id)
-            try:
-                await run_flow(
-                    run_with_review, flow_run=flow_run, parameters=self.world.arguments(wait="suspend")
-                )
-            except Pause:
-                pass
+            given = self.world.arguments(wait="suspend")
+            with suppress(Pause):
+                await run_flow(run_with_review, flow_run=flow_run, parameters=given)
             state = (await client.read_flow_run(self.id)).state
         assert state is not None
         return state
@@ -87,7 +86,7 @@ async def test_answered_in_placet_and_resumed(world: World, run: Run):
     assert (1, 1, 0) == ((found := await run.look()).decided, found.resumed, found.waiting)
     assert "ABORT" == await run.resume(**BY_PROGRAM)
     state = await run.go()
-    assert ("Completed", "1 files, 0 texts; 1 reviews decided") == (state.name, state.message)
+    assert ("Completed", "1 file, 0 texts; 1 review decided") == (state.name, state.message)
     (review,) = await world.reviews()
     assert ("used", "{{ 6 * 7 }}") == (review.state, review.decided_why)
     (run_at_pletor,) = (await world.at_pletor("GET", "/runs"))["data"]
@@ -159,21 +158,29 @@ async def test_a_resumption_that_comes_too_early_is_repeated(world: World, run: 
     assert (await world.reviews())[0].resume_at is None
 
 
-async def test_a_cancelled_run_asks_nobody_any_more(world: World, run: Run):
-    """Cancelled in Prefect while it waits: the question is withdrawn and its message retracted."""
+@pytest.mark.parametrize("noticed_by", ["resume_reviews", "its own process"])
+async def test_a_cancelled_run_asks_nobody_any_more(world: World, run: Run, noticed_by: str):
+    """The question is withdrawn, its message retracted, and Pletor's run canceled."""
     assert "Suspended" == (await run.go()).name
     async with get_client() as client:
         await client.set_flow_run_state(run.id, Cancelled(), force=True)
-    assert 1 == (await run.look()).withdrawn
-    await run.look()
+        flow_run = await client.read_flow_run(run.id)
+    if noticed_by == "resume_reviews":
+        assert 1 == (await run.look()).withdrawn
+        await run.look()
+    else:
+        flow_run.parameters = world.arguments()
+        await cancel_what_was_started(run_with_review, flow_run, Cancelled())
     (review,) = await world.reviews()
     assert ("withdrawn", ["retracted"]) == (review.state, [one.closed_by for one in review.messages])
     assert [] == await world.waiting()
+    (run_at_pletor,) = (await world.at_pletor("GET", "/runs"))["data"]
+    assert "canceled" == run_at_pletor["status"]
 
 
 @pytest.mark.timeout(600)
 def test_many_wait_without_a_process(prefect_server: str):
-    """The benchmark, small: served runs and scripts wait without a process, and get their own answers once."""
+    """The benchmark, small: served runs and scripts wait without a process, each gets its own answer."""
     given = ["--runs", "2", "--scripts", "40", "--poll", "1", "--window", "3", "--patience", "240"]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.reviews", *given],

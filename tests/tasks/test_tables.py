@@ -15,6 +15,7 @@ from blocks import OfficePlaneServer, PlanckCredentials
 from plait.cli import all_operations, has_client, stand_in_routes
 from plait.http.operation import Operation
 from plait.vendors.officeplane.recovery import UploadDocument
+from tasks import pletor_runs, reviews
 from tasks._declare import System
 from tasks.officeplane_batch import read_markdown, upload_documents
 from tasks.planck_documents import wait_for_documents
@@ -25,7 +26,12 @@ MODULES = {
     "placet": tasks.placet,
     "pletor": tasks.pletor,
 }
-BATCHES = (upload_documents, read_markdown, wait_for_documents)
+BATCHES = (
+    upload_documents,
+    read_markdown,
+    wait_for_documents,
+    *(task for module in (pletor_runs, reviews) for task in vars(module).values() if isinstance(task, Task)),
+)
 
 
 def declared(system: str) -> dict[str, Task[..., Any]]:
