@@ -14,6 +14,7 @@ help:
 	@echo "make test            builds the wheel and runs the tests against it (ARGS=... for pytest)"
 	@echo "make lint            ruff, mypy --strict, import contracts"
 	@echo "make bench           what the ledger costs, as ratios; what 5,000 pipelines and 100,000 runs cost"
+	@echo "make bench-reviews   RUNS=100 SCRIPTS=10000: many decisions waited for without a process"
 	@echo "make chaos           KILLS=300 SEED=1 DB=sqlite|postgres RUNNERS=1|2 ENGINE=plait|naive-retry|..."
 	@echo "make serve           serves the deployments to a Prefect server (PREFECT_API_URL)"
 
@@ -56,6 +57,11 @@ format: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m benchmarks.claims
 	@$(BIN)/python -m benchmarks.sync
+
+RUNS    ?= 100
+SCRIPTS ?= 10000
+bench-reviews: $(READY)
+	@$(BIN)/python -m benchmarks.reviews --runs $(RUNS) --scripts $(SCRIPTS)
 
 KILLS   ?= 300
 SEED    ?= 1

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from plait.content.text import counted
 from plait.ledger.tables import Through
 from tasks.pletor_runs import SavedFile
 
@@ -82,4 +83,5 @@ class RunWithReview(BaseModel):
             case "rejected":
                 last = next(one for one in reversed(self.reviews) if one.decision == "reject")
                 return f"rejected by {last.by}: {last.why or 'no reason given'}"
-        return f"{len(self.files)} files, {len(self.texts)} texts; {decided} reviews decided"
+        made = f"{counted(len(self.files), 'file')}, {counted(len(self.texts), 'text')}"
+        return f"{made}; {counted(decided, 'review')} decided"

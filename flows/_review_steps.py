@@ -11,7 +11,7 @@ from blocks import PlacetCredentials, PletorCredentials
 from flows._review_models import ReviewRecord, RunWithReview, Target, Wait
 from flows._suspending import can_suspend, record_forms, suspend_for
 from plait.content.remark import escape_markdown
-from plait.content.text import one_line
+from plait.content.text import counted, one_line
 from plait.http.errors import InvalidInput, NotFound, PlaitError
 from plait.ledger.review_views import ReviewView, find_reviews, list_reviews
 from plait.reviews import OnExpiry, ReviewOptions
@@ -260,7 +260,7 @@ async def _tell(review: Review, text: str, status: Literal["success", "error"]) 
 
 
 def _finished(files: Sequence[SavedFile], texts: Sequence[str]) -> str:
-    return f"Done: {len(files)} files and {len(texts)} texts were saved and checked."
+    return f"Done: {counted(len(files), 'file')} and {counted(len(texts), 'text')}, saved and checked."
 
 
 def _approved(views: Sequence[ReviewView]) -> dict[str, str]:

@@ -174,13 +174,19 @@ async def _rest(desk: _Desk, began: float, found: Pass, pace: float, end: float)
 
 async def _look_elsewhere(desk: _Desk) -> None:
     """Decisions that were taken in Pletor itself, and runs that were cancelled."""
+    withdrawn: list[str] = []
     try:
-        desk.result.withdrawn += len(await withdraw_cancelled(desk.ledger))
+        withdrawn = await withdraw_cancelled(desk.ledger)
     except HTTPError as error:
         _trouble(desk, f"Prefect: {error}")
+    desk.result.withdrawn += len(withdrawn)
     if desk.pletor is None:
         return
     try:
+        for view in await desk.ledger.ask(partial(find_reviews, review_ids=withdrawn)):
+            subject = PletorSubject.of(view.subject)
+            if subject is not None and subject.account == desk.pletor.account:
+                await desk.pletor.cancel_run(subject.run_id)
         subjects = await desk.ledger.ask(open_subjects)
         about = {
             review_id: subject

@@ -17,6 +17,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from blocks import EffectLedger, PlacetCredentials, PletorCredentials
+from flows._cancelling import cancel_what_was_started
 from flows._review_models import RunWithReview, Wait
 from flows._review_report import default_folder, write_artifacts, write_manifest
 from flows._review_steps import Review, begin, channel_of, conclude, rounds, target_of
@@ -30,6 +31,7 @@ from tasks._progress import Progress, say
     description=__doc__,
     flow_run_name="{title}",
     validate_parameters=True,
+    on_cancellation=[cancel_what_was_started],
 )
 async def run_with_review(
     channel: Annotated[str, Field(examples=["Reviews"])],

@@ -91,7 +91,7 @@ def test_deploy_all_twice_changes_nothing(prefect_server: str) -> None:
             )
         )
     assert seen[0] == seen[1]
-    assert {one[1] for one in seen[0]} >= {"local", "nightly"}
+    assert {one[1] for one in seen[0]} >= {"local", "nightly", "with-people", "continuously"}
 
 
 def test_the_form_of_the_parameters_is_readable(prefect_server: str) -> None:

@@ -20,10 +20,11 @@ from flows.resume_reviews import resume_reviews
 from flows.run_with_review import run_with_review
 from plait.http.errors import DeadlineExceeded, InvalidInput, NotFound, ValidationFailed
 from plait.ledger.tables import Through
-from plait.reviews import OnExpiry, ReviewOptions
+from plait.reviews import OnExpiry
 from plait.reviews.errors import ReviewExpired
 from tasks.pletor_runs import RunFailed
 
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
@@ -47,7 +48,7 @@ async def decide_at_pletor(world: World, word: str) -> None:
 
 
 async def test_two_at_once_then_another_and_another_round(world: World):
-    """Picture and text at once, the picture made anew, then a selection; files, manifest, artifacts."""
+    """Picture and text at once, the picture made anew, then a selection; run again, nothing happens twice."""
     pictures = []
 
     def answers(shown: dict[str, Any]) -> dict[str, Any]:
@@ -81,6 +82,10 @@ async def test_two_at_once_then_another_and_another_round(world: World):
         "placet.respond": 4,
         "placet.ack_message": 4,
     }
+    once = await world.counts()
+    again = await run_with_review(**world.arguments(agent=CAMPAIGN))
+    assert again.model_dump() == result.model_dump()
+    assert once == await world.counts()
     assert "darker" in [one.why for one in result.reviews]
     mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
     async with get_client() as client:
@@ -89,27 +94,6 @@ async def test_two_at_once_then_another_and_another_round(world: World):
     assert str(shown["run-with-review-result-1"].data).startswith("data:image/png;base64,")
     assert "darker" in str(shown["run-with-review-decisions"].data)
     assert "progress" in {artifact.type for artifact in found}
-
-
-async def test_a_second_run_with_the_same_key_does_nothing_again(world: World):
-    """Same key: no run, no question, no decision, no message; the same result."""
-    first = await world.with_people(run_with_review(**world.arguments()))
-    once = await world.counts()
-    again = await run_with_review(**world.arguments())
-    assert again.model_dump() == first.model_dump()
-    assert once == await world.counts()
-
-
-async def test_inputs_may_be_files(world: World):
-    """A file becomes an asset once, and the picture shown is made with it."""
-    logo = world.folder / "logo.png"
-    logo.write_bytes((Path(__file__).parent.parent.parent / "examples" / "office-lease.pdf").read_bytes())
-    call = world.arguments(files={"image": [str(logo)]}, options=ReviewOptions(reject=False))
-    result = await world.with_people(run_with_review(**call))
-    assert "completed" == result.status
-    assert 1 == (await world.counts())["pletor.upload_asset"]
-    run = await world.at_pletor("GET", f"/runs/{result.run_id}")
-    assert "asset_ids" in str(run["inputs"])
 
 
 async def test_a_decision_at_pletor_itself_is_the_decision(world: World):
@@ -256,13 +240,17 @@ async def test_suspend_in_a_subflow_ends_the_subflow(world: World):
 
 
 async def test_a_refused_start_leaves_the_key_free(world: World):
-    """422 claims nothing: the same run key starts the run once the cause has passed."""
+    """422 claims nothing: the same run key starts the run later, and its file is uploaded once."""
+    logo = world.folder / "logo.pdf"
+    logo.write_bytes((EXAMPLES / "office-lease.pdf").read_bytes())
+    call = world.arguments(files={"image": [str(logo)]})
     await world.fault("pletor", "create_run", "status", status=422)
     with pytest.raises(ValidationFailed):
-        await run_with_review(**world.arguments())
-    result = await world.with_people(run_with_review(**world.arguments()))
-    assert "completed" == result.status
-    assert 1 == (await world.counts())["pletor.create_run"]
+        await run_with_review(**call)
+    result = await world.with_people(run_with_review(**call))
+    counts = await world.counts()
+    assert ("completed", 1, 1) == (result.status, counts["pletor.create_run"], counts["pletor.upload_asset"])
+    assert "asset_ids" in str((await world.at_pletor("GET", f"/runs/{result.run_id}"))["inputs"])
 
 
 async def test_a_claim_that_was_rolled_back(tmp_path: Path):

@@ -16,6 +16,7 @@ from blocks import OfficePlaneServer, PlanckCredentials
 from plait.cli import all_operations, has_client, stand_in_routes
 from plait.http.operation import Operation
 from plait.vendors.officeplane.recovery import UploadDocument
+from tasks import pletor_runs, reviews
 from tasks._declare import System
 from tasks.officeplane_batch import read_markdown, upload_documents
 from tasks.planasonix_batch import look_up_runs, play_night, sync_history
@@ -39,6 +40,7 @@ BATCHES = (
     sync_history,
     play_night,
     look_up_runs,
+    *(task for module in (pletor_runs, reviews) for task in vars(module).values() if isinstance(task, Task)),
 )
 
 

@@ -1,0 +1,197 @@
+"""Runs that wait without a process: suspended by Prefect, decided anywhere, resumed by one program."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import Pause
+from prefect.flow_engine import run_flow
+from prefect.states import Cancelled
+from review_world import PICK, World, serving
+
+from flows._cancelling import cancel_what_was_started
+from flows._resuming import BY_PROGRAM
+from flows.resume_reviews import ResumeReviews, resume_reviews
+from flows.run_with_review import run_with_review
+from plait.ledger import Ledger
+from plait.ledger.store import reviews as store
+from plait.ledger.tables import Through
+
+ROOT = Path(__file__).parent.parent.parent
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@dataclass
+class Run:
+    """One run of a deployment; `go` is what a worker's process does."""
+
+    world: World
+    id: UUID
+
+    async def go(self) -> State:
+        """Execute it until it ends or suspends; gives the state Prefect has then."""
+        async with get_client() as client:
+            flow_run = await client.read_flow_run(self.id)
+            given = self.world.arguments(wait="suspend")
+            with suppress(Pause):
+                await run_flow(run_with_review, flow_run=flow_run, parameters=given)
+            state = (await client.read_flow_run(self.id)).state
+        assert state is not None
+        return state
+
+    async def resume(self, **form: Any) -> str:
+        """Press Resume in Prefect with this form; gives what the answer's body says."""
+        async with get_client() as client:
+            return (await client.resume_flow_run(self.id, form)).status.value
+
+    async def look(self) -> ResumeReviews:
+        """One look of `resume_reviews`."""
+        world = self.world
+        return await resume_reviews(placet=world.placet, pletor=world.pletor, ledger=world.ledger)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """A sandbox of the test's own."""
+    async with serving(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def run(world: World) -> Run:
+    """A run of a deployment that nobody executes by himself."""
+    deployment = await RunnerDeployment.from_flow(run_with_review, name=f"test-{world.folder.name}").aapply()
+    async with get_client() as client:
+        made = await client.create_flow_run_from_deployment(deployment, parameters={"channel": "Reviews"})
+    return Run(world, made.id)
+
+
+async def test_answered_in_placet_and_resumed(world: World, run: Run):
+    """Suspended, answered, resumed, gone on from the ledger; a person's words are never a template."""
+    assert "Suspended" == (await run.go()).name
+    assert (0, 0, 1) == ((found := await run.look()).decided, found.resumed, found.waiting)
+    (shown,) = await world.waiting()
+    await world.respond(shown["id"], {"selectedOption": "approve", "comment": "{{ 6 * 7 }}"})
+    assert (1, 1, 0) == ((found := await run.look()).decided, found.resumed, found.waiting)
+    assert "ABORT" == await run.resume(**BY_PROGRAM)
+    state = await run.go()
+    assert ("Completed", "1 file, 0 texts; 1 review decided") == (state.name, state.message)
+    (review,) = await world.reviews()
+    assert ("used", "{{ 6 * 7 }}") == (review.state, review.decided_why)
+    (run_at_pletor,) = (await world.at_pletor("GET", "/runs"))["data"]
+    assert "{{ 6 * 7 }}" == run_at_pletor["reviews"][0]["feedback"]
+    async with get_client() as client:
+        given = await client.filter_flow_run_input(run.id, "suspended-", 10, set())
+    responses = [one.decoded_value for one in given if one.key.endswith("-response")]
+    assert [dict(BY_PROGRAM)] == responses
+    counts = await world.counts()
+    assert 1 == counts["pletor.create_run"] == counts["pletor.resolve_review"] == counts["placet.store_file"]
+    assert 2 == counts["placet.post_message"]
+
+
+async def test_decided_in_prefect(world: World, run: Run):
+    """An empty form is refused (with 200); a full one is the decision, and what Placet has is kept."""
+    assert "Suspended" == (await run.go()).name
+    for form in ({}, {"decided_by": "Ada"}, {"decision": "yes", "decided_by": "Ada"}):
+        assert "REJECT" == await run.resume(**form)
+    assert "ACCEPT" == await run.resume(decision="approve", decided_by="Ada", why="lovely")
+    (shown,) = await world.waiting()
+    await world.respond(shown["id"], {"selectedOption": "reject"})
+    assert "Completed" == (await run.go()).name
+    (review,) = await world.reviews()
+    assert ("Ada", "lovely", Through.PREFECT) == (
+        review.decided_by,
+        review.decided_why,
+        review.decided_through,
+    )
+    assert [("prefect", "decided"), ("placet", "conflicting")] == [
+        (one.through, one.standing) for one in review.answers
+    ]
+    assert 1 == len(await world.resolutions())
+
+
+async def test_a_form_that_decides_nothing_suspends_again(world: World, run: Run):
+    """A selection without a number, and `recorded` while nothing is: the run waits on, nothing is lost."""
+    world_arguments = world.arguments
+    world.arguments = lambda **changes: world_arguments(agent=PICK, **changes)  # type: ignore[method-assign]
+    assert "Suspended" == (await run.go()).name
+    for form in (
+        {"decision": "approve", "decided_by": "Ada"},
+        {"decision": "recorded", "decided_by": "Ada"},
+    ):
+        assert "ACCEPT" == await run.resume(**form)
+        assert "Suspended" == (await run.go()).name
+    assert "ACCEPT" == await run.resume(decision="approve", decided_by="Bob", choices="2")
+    assert "Completed" == (await run.go()).name
+    (review,) = await world.reviews()
+    assert ["unusable", "decided"] == [one.standing for one in review.answers]
+    assert review.question["choices"][1]["id"] == review.decision["selected"][0]
+
+
+async def test_a_resumption_that_comes_too_early_is_repeated(world: World, run: Run):
+    """Decided while the run has not suspended yet: Prefect refuses with 200, and the next look resumes it."""
+    await run_with_review(**world.arguments(wait="suspend"))
+    (shown,) = await world.waiting()
+    await world.respond(shown["id"], {"selectedOption": "approve"})
+    (review,) = await world.reviews()
+    async with Ledger.open(world.folder / "ledger.db") as ledger:
+        await ledger.database.write(
+            lambda connection: store.suspend(ledger.database, connection, [review.id], str(run.id)),
+            commit="record",
+        )
+    assert (1, 0, 1) == ((found := await run.look()).decided, found.resumed, found.refused)
+    (review,) = await world.reviews()
+    assert "Cannot resume a flow run that is not paused." == review.note
+    assert review.resume_at is not None
+    assert "Completed" == (await run.go()).name
+    assert (await world.reviews())[0].resume_at is None
+
+
+@pytest.mark.parametrize("noticed_by", ["resume_reviews", "its own process"])
+async def test_a_cancelled_run_asks_nobody_any_more(world: World, run: Run, noticed_by: str):
+    """The question is withdrawn, its message retracted, and Pletor's run canceled."""
+    assert "Suspended" == (await run.go()).name
+    async with get_client() as client:
+        await client.set_flow_run_state(run.id, Cancelled(), force=True)
+        flow_run = await client.read_flow_run(run.id)
+    if noticed_by == "resume_reviews":
+        assert 1 == (await run.look()).withdrawn
+        await run.look()
+    else:
+        flow_run.parameters = world.arguments()
+        await cancel_what_was_started(run_with_review, flow_run, Cancelled())
+    (review,) = await world.reviews()
+    assert ("withdrawn", ["retracted"]) == (review.state, [one.closed_by for one in review.messages])
+    assert [] == await world.waiting()
+    (run_at_pletor,) = (await world.at_pletor("GET", "/runs"))["data"]
+    assert "canceled" == run_at_pletor["status"]
+
+
+@pytest.mark.timeout(600)
+def test_many_wait_without_a_process(prefect_server: str):
+    """The benchmark, small: served runs and scripts wait without a process, each gets its own answer."""
+    given = ["--runs", "2", "--scripts", "40", "--poll", "1", "--window", "3", "--patience", "240"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.reviews", *given],
+        cwd=ROOT,
+        env={**os.environ, "PREFECT_API_URL": prefect_server},
+        capture_output=True,
+        text=True,
+        timeout=580,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stdout + done.stderr
+    assert 2 == done.stdout.count("processes of waiting runs: 0; resume_reviews: 1")
+    assert 2 == done.stdout.count("wrong: nothing")
+    assert re.search(r"answer to continuation: median [\d.]+ s", done.stdout)
