@@ -1,6 +1,7 @@
 """Which night it is, which nights were missed, and how a night is named."""
 
 from datetime import UTC, date, datetime, time, timedelta
+from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from prefect.client.orchestration import get_client
@@ -25,20 +26,23 @@ def zone_of(name: str) -> ZoneInfo:
         raise InvalidInput(f"there is no time zone {name!r}; give one such as Europe/Berlin or UTC") from None
 
 
-def tonight(logical_date: date | None, zone: ZoneInfo) -> date:
-    """The date asked for; else the one this run was scheduled for, however late it starts; else today's."""
+def tonight(logical_date: date | None, zone: ZoneInfo, run: FlowRun | None = None) -> date:
+    """The date asked for; else the one the run was scheduled for, however late it starts; else today's.
+
+    Without a run, the present one is meant.
+    """
     if logical_date is not None:
         return logical_date
-    run = _flow_run()
+    run = run or _flow_run()
     moment = run.expected_start_time if run is not None and run.auto_scheduled else None
     return (moment or datetime.now(UTC)).astimezone(zone).date()
 
 
-def series_of(given: str | None) -> str:
+def series_of(given: str | None, run: FlowRun | None = None) -> str:
     """What is given, else the deployment, else `local`: nights of one series and date are one intent."""
     if given:
         return given
-    run = _flow_run()
+    run = run or _flow_run()
     return str(run.deployment_id) if run is not None and run.deployment_id else "local"
 
 
@@ -55,7 +59,9 @@ async def missed(ledger: Ledger, series: str, night: date, *, at_most: int, zone
     last = await last_played(ledger, series)
     if last is None or at_most == 0:
         return []
-    expected = await _expected(last + timedelta(days=1), night - timedelta(days=1), zone)
+    run = _flow_run()
+    deployment = None if run is None else run.deployment_id
+    expected = await nights_of(deployment, last + timedelta(days=1), night - timedelta(days=1), zone)
     return expected[-at_most:]
 
 
@@ -75,27 +81,24 @@ async def note_played(ledger: Ledger, series: str, night: date) -> None:
     )
 
 
-async def _expected(first: date, last: date, zone: ZoneInfo) -> list[date]:
-    """The nights from `first` to `last` for which the deployment has a schedule; all, where it has none."""
+async def nights_of(deployment: UUID | None, first: date, last: date, zone: ZoneInfo) -> list[date]:
+    """The nights from `first` to `last` that a deployment's schedules name; all, without a deployment."""
     days = [first + timedelta(days=n) for n in range(max((last - first).days + 1, 0))]
-    run = _flow_run()
-    if not days or run is None or run.deployment_id is None:
+    if not days or deployment is None:
         return days
     async with get_client() as client:
-        deployment = await client.read_deployment(run.deployment_id)
-    schedules = [one.schedule.model_dump() for one in deployment.schedules if one.active]
-    if not schedules:
-        return days
+        found = await client.read_deployment(deployment)
+    schedules = [one.schedule.model_dump() for one in found.schedules if one.active]
     # Only the server's models know their dates, and they are heavy to import.
     from prefect.server.schemas.schedules import SCHEDULE_TYPES  # noqa: PLC0415
 
     begin, end = (datetime.combine(day, time(), zone) for day in (first, last + timedelta(days=1)))
-    found: set[date] = set()
+    nights: set[date] = set()
     for schedule in schedules:
         known = TypeAdapter(SCHEDULE_TYPES).validate_python(schedule)
         moments = await known.get_dates(n=100, start=begin, end=end - timedelta(seconds=1))
-        found |= {moment.astimezone(zone).date() for moment in moments}
-    return sorted(found)
+        nights |= {moment.astimezone(zone).date() for moment in moments}
+    return sorted(nights)
 
 
 def _stream(series: str) -> str:

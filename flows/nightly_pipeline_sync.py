@@ -18,6 +18,7 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from blocks import EffectLedger, PlacetCredentials, PlanasonixCredentials, PlanckCredentials
+from flows._nightly_cancel import cancel_started
 from flows._nightly_dates import missed, run_name, series_of, tonight, zone_of
 from flows._nightly_models import (
     Busy,
@@ -43,6 +44,7 @@ from tasks._progress import say
     name="nightly-pipeline-sync",
     description=__doc__,
     flow_run_name=run_name,
+    on_cancellation=[cancel_started],
     validate_parameters=True,
 )
 async def nightly_pipeline_sync(

@@ -16,7 +16,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from plait.http.errors import NotFound, ValidationFailed
+from plait.http.errors import NotFound, RequestRejected, ValidationFailed
 from plait.ledger import Ledger
 from plait.ledger.pipelines import (
     ENDED,
@@ -33,7 +33,7 @@ from plait.ledger.pipelines import (
     without_details,
 )
 from plait.ledger.recipe import Json
-from plait.pipelines.source import Page, Pages, Source, Synced
+from plait.pipelines.source import Page, Pages, Source, Synced, has_no_such_list
 
 CONCURRENCY: Final = 8
 LOOKS: Final = 50
@@ -63,8 +63,7 @@ async def sync_history(ledger: Ledger, source: Source) -> Synced:
     Where the vendor lists runs for one pipeline at a time only, that is so for each pipeline's list.
     """
     reader = _Reader(ledger, source)
-    for pipeline_id in await reader.lists():
-        await reader.read(pipeline_id)
+    await reader.read_all()
     await reader.look_again()
     return Synced(requests=reader.requests, written=reader.written, strangers=reader.strangers)
 
@@ -106,14 +105,20 @@ class _Reader:
         self._source = source
         self._at_work: set[str] = set()
 
-    async def lists(self) -> list[str | None]:
-        """The pipelines whose lists are to be read; None is the list of all."""
+    async def read_all(self) -> None:
+        """Bring the list of all runs up to date, or each pipeline's where there is none."""
         if not await self._source.by_pipeline():
-            return [None]
+            try:
+                return await self.read(None)
+            except RequestRejected as error:
+                if not has_no_such_list(error):
+                    raise
         scope = self._source.scope
-        return await self._ledger.database.read(
+        for pipeline_id in await self._ledger.database.read(
             lambda connection: [one.id for one in pipelines(connection, scope)]
-        )
+        ):
+            await self.read(pipeline_id)
+        return None
 
     async def read(self, of: str | None) -> None:
         """Bring one list up to date."""

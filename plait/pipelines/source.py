@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
-from plait.http.errors import PlaitError
+from plait.http.errors import NotFound, PlaitError, RequestRejected
 from plait.ledger.pipelines import PipelineRecord, RunRecord, Scope
 from plait.ledger.recipe import AnyRecipe
 
@@ -23,6 +23,12 @@ class Page(Generic[T]):
 
 
 Pages: TypeAlias = AsyncGenerator[Page[T], None]
+_NO_SUCH_METHOD: Final = 405
+
+
+def has_no_such_list(error: RequestRejected) -> bool:
+    """Whether the vendor does not know the call, so that runs are to be read pipeline by pipeline."""
+    return isinstance(error, NotFound) or error.status == _NO_SUCH_METHOD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +60,7 @@ class Source(Protocol):
         """Whose they are."""
 
     async def by_pipeline(self) -> bool:
-        """Whether runs are listed for one pipeline at a time only."""
+        """Whether runs are known to be listed pipeline by pipeline only; a list of all may still be a 404."""
 
     @property
     def filters_by_status(self) -> bool:

@@ -16,7 +16,7 @@ from plait.clock import BootClock, Clock
 from plait.failpoints import reach
 from plait.http.errors import PlaitError, RateLimited, RequestRejected
 from plait.ledger.pipelines import OPEN, RunRecord
-from plait.pipelines.source import Source
+from plait.pipelines.source import Source, has_no_such_list
 
 MISSED: Final = 3
 """Polls that did not show a run before it is asked for by its id."""
@@ -26,6 +26,8 @@ LAG: Final = 60.0
 """Seconds by which a page may be older than the oldest run waited for, and still be read."""
 SHARE: Final = 0.1
 """A pause is this part of the age of the youngest run."""
+LONGEST: Final = 300.0
+"""Seconds that a vendor may ask us to stay away; deadlines go on meanwhile."""
 PER_REQUEST: Final = 0.5
 """Seconds of pause for each request of the last poll, at least: a share of any rate limit stays free."""
 
@@ -57,7 +59,8 @@ class Watch:
         self._pace = pace or Pace()
         self._clock = clock or BootClock()
         self._watched: dict[str, _Watched] = {}
-        self._some = asyncio.Event()
+        self._by_pipeline = False
+        self._news = asyncio.Event()
         self._failed: PlaitError | None = None
         self._poller: asyncio.Task[None] | None = None
 
@@ -83,7 +86,7 @@ class Watch:
             raise self._failed
         future: asyncio.Future[RunRecord] = asyncio.get_running_loop().create_future()
         self._watched[run.id] = _Watched(run, self._clock.now(), future)
-        self._some.set()
+        self._news.set()
         try:
             return await future
         finally:
@@ -92,18 +95,27 @@ class Watch:
     async def _poll(self) -> None:
         try:
             while True:
-                await self._some.wait()
-                await self._clock.sleep(self._pause())
+                await self._rest()
                 asked = await self._look_or_wait()
                 reach("night.polled")
                 await self._clock.sleep(asked)
-                if not self._watched:
-                    self._some.clear()
         except PlaitError as error:
             self._fail(error)
         except Exception as error:
             self._fail(PlaitError(f"watching the runs failed: {error}"))
             raise
+
+    async def _rest(self) -> None:
+        """Until it is time to look; a run that is new shortens the pause."""
+        while not self._watched:
+            self._news.clear()
+            await self._news.wait()
+        began = self._clock.now()
+        while (left := began + self._pause() - self._clock.now()) > 0:
+            self._news.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._news.wait()
 
     def _fail(self, error: PlaitError) -> None:
         self._failed = error
@@ -125,20 +137,30 @@ class Watch:
         except RequestRejected as error:
             if not isinstance(error, RateLimited):
                 raise
-            return error.retry_after or self._pace.slowest
+            return min(error.retry_after or self._pace.slowest, LONGEST)
         except PlaitError as error:
             _log.warning("the runs could not be looked at (%s); they are looked at again", error)
-            return min(error.retry_after or self._pace.fastest, self._pace.slowest)
+            return min(error.retry_after or self._pace.fastest, LONGEST)
         return max(0.0, (self.requests - before) * PER_REQUEST - self._pace.fastest)
 
     async def _look(self) -> None:
-        by_pipeline = await self._source.by_pipeline()
-        lists = {one.run.pipeline_id for one in self._watched.values()} if by_pipeline else {None}
         wanted = set(self._watched)
-        for pipeline_id in lists:
-            await self._read(pipeline_id, wanted)
-        for run_id in wanted & set(self._watched):
-            await self._ask(self._watched[run_id])
+        if not self._by_pipeline and not await self._source.by_pipeline():
+            try:
+                await self._read(None, wanted)
+            except RequestRejected as error:
+                if not has_no_such_list(error):
+                    raise
+                self._by_pipeline = True
+        if self._by_pipeline or await self._source.by_pipeline():
+            for pipeline_id in {one.run.pipeline_id for one in self._waiting(wanted)}:
+                await self._read(pipeline_id, wanted)
+        for one in self._waiting(wanted):
+            await self._ask(one)
+
+    def _waiting(self, run_ids: set[str]) -> list[_Watched]:
+        """Those of these that are waited for still."""
+        return [one for run_id in run_ids if (one := self._watched.get(run_id)) is not None]
 
     async def _read(self, pipeline_id: str | None, wanted: set[str]) -> None:
         """Take what is waited for out of one list, and out of `wanted`."""

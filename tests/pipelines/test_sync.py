@@ -1,5 +1,6 @@
 """Definitions and history into the ledger: everything once, and after that only what has changed."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from plait.http.errors import AuthenticationFailed
 from plait.ledger import Ledger
 from plait.ledger.pipelines import (
     PipelineRecord,
+    RunRecord,
     count_pipelines,
     keep_position,
     last_runs,
@@ -23,6 +25,7 @@ from plait.pipelines.history import look_up_rows, sync_history
 from plait.pipelines.planasonix import PlanasonixConnections, PlanasonixPipelines
 from plait.pipelines.source import Synced
 from plait.pipelines.sync import sync
+from plait.pipelines.watch import Pace, Watch
 
 STREAM = "runs of pipeline *"
 
@@ -86,6 +89,23 @@ async def test_every_mount_is_brought_in_whole(world: World, ledger: Ledger, mou
         (job,) = await ledger.database.read(lambda c: list(runs_since(c, jobs.scope, 0.0)))
         assert job.pipeline_id == good
         assert job.status == "succeeded"
+
+
+async def test_a_server_without_a_list_of_all_runs_is_read_by_pipeline(
+    world: World, ledger: Ledger, source: PlanasonixPipelines
+) -> None:
+    """The call is a 404: each pipeline's own list is read, and watched."""
+    await seed(world, 3, 30)
+    await world.fault("status", "list_runs", status=404, times=None)
+    await sync(ledger, source)
+    assert len(await runs_in(ledger, source)) == 30
+    assert (await sync(ledger, source)).written == 0
+    one = next(iter((await world.ids("pipelines")).values()))
+    (started,) = await start(world, [one])
+    async with asyncio.timeout(30), Watch(source, pace=Pace(fastest=0.05)) as watch:
+        assert (
+            await watch.ended(RunRecord(id=started, pipeline_id=one, status="queued"))
+        ).status == "succeeded"
 
 
 async def test_new_runs_cost_the_pages_they_stand_on(
