@@ -44,7 +44,7 @@ class Command:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=150,
             check=False,
         )
 
@@ -101,7 +101,7 @@ async def test_list_names_the_process_at_work(plait: Command, vendor: Vendor, tr
     """A held effect says who holds it, and is not unclear."""
     vendor.script.append("drop_after")
     vendor.looks_fail = True  # it goes on looking, for as long as its patience
-    async with Ledger.open(plait.ledger, timing=replace(QUICK, patience=60.0)) as ledger:
+    async with Ledger.open(plait.ledger, timing=replace(QUICK, patience=600.0)) as ledger:
         call = asyncio.create_task(ledger.effects(run_key="r").perform(MakeThing(transport, "a")))
         while not vendor.posts:
             await asyncio.sleep(0.01)

@@ -29,7 +29,7 @@ def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
         check=False,
     )
 
@@ -109,7 +109,7 @@ def test_the_demo_leaves_nothing_running_when_interrupted(tmp_path: Path) -> Non
         said += line
     port = int(said.split("http://127.0.0.1:")[1].split()[0])
     os.kill(demo.pid, signal.SIGINT)
-    rest, _ = demo.communicate(timeout=40)
+    rest, _ = demo.communicate(timeout=150)
     assert demo.returncode == 130, said + rest
     assert list(tmp_path.glob("plait-demo-*")) == []
     with socket.socket() as probe:

@@ -134,7 +134,7 @@ def test_the_command_shows_an_error_without_a_traceback(
 ) -> None:
     """One line, an exit code, and no traceback."""
     process = world.start([], *given)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=150)
     assert process.returncode == code, said
     assert words in said
     assert "Traceback" not in said
@@ -143,7 +143,7 @@ def test_the_command_shows_an_error_without_a_traceback(
 def test_a_failed_run_exits_with_one(world: World, lease: Path) -> None:
     """What is no fault of the input is exit code 1."""
     process = world.start([lease], "--question", QUESTION, "--workspace", "Nowhere")
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=150)
     assert process.returncode == 1, said
     assert "'Nowhere'" in said
 

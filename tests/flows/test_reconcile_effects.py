@@ -25,7 +25,7 @@ async def orphan(world: World, document: Path) -> None:
         world.officeplane.get_client() as client,
     ):
         run = asyncio.create_task(ledger.effects(run_key="gone").perform(UploadDocument(client, document)))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not await asyncio.to_thread(world.new_effects):
                 await asyncio.sleep(0.1)
         run.cancel()

@@ -122,7 +122,7 @@ class RawServer:
 
     async def settled(self) -> None:
         """Wait until every connection of the client is gone."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await self.idle.wait()
 
 

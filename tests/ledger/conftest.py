@@ -61,10 +61,10 @@ async def transport(vendor: toy.Vendor) -> AsyncIterator[Transport]:
 
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], bool]], Awaitable[None]]:
-    """Wait for something that another task brings about; fails after ten seconds."""
+    """Wait for something that another task brings about; fails after a minute."""
 
     async def wait(holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not holds():
                 await asyncio.sleep(0.01)
 

@@ -129,7 +129,7 @@ def test_two_processes_open_a_new_ledger_at_once(ledger_url: str, database: Data
         process.stdin.write("\n")
         process.stdin.flush()
     for process in both:
-        process.communicate(timeout=60)
+        process.communicate(timeout=150)
     assert [0, 0] == [process.returncode for process in both]
     assert HEAD == database.read_now(current)
 

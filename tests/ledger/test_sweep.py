@@ -510,7 +510,7 @@ async def test_upload_that_lands_beyond_its_bound_is_an_incident(
         effects = ledger.effects(run_key="r")
         uploaded = await effects.perform(UploadDocument(office, letter(tmp_path)))
         made: list[Reconciled] = []
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not any(item.became == "incident" for item in made):
                 await asyncio.sleep(0.2)
                 made = await sweep_due(ledger, found.restore)
@@ -543,7 +543,7 @@ async def test_a_row_is_enough_to_find_the_effect(  # noqa: PLR0917 - fixtures c
     await asyncio.to_thread(fault, sandbox, "delay", kind, seconds=3.0)
     async with Ledger.open(tmp_path / "ledger.db", timing=NEAR) as ledger:
         run = asyncio.create_task(ledger.effects(run_key="r").perform(recipes[kind]))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await asyncio.to_thread(_total, sandbox, kind) == before:
                 await asyncio.sleep(0.05)
         run.cancel()
@@ -553,7 +553,7 @@ async def test_a_row_is_enough_to_find_the_effect(  # noqa: PLR0917 - fixtures c
         (lost_one,) = await ledger.ask(list_effects)
         row = await ledger.database.read(lambda c: store.effect_of(c, lost_one.external_id))
         recipe = await found.restore(_recorded(row))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (await ledger.reconcile(lost_one.external_id, recipe, look_now=True)).became != "done":
                 await asyncio.sleep(0.2)
         settled = await view(ledger, lost_one.external_id)

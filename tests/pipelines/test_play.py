@@ -209,7 +209,7 @@ async def test_a_run_no_list_shows_is_asked_for_by_its_id(world: World) -> None:
         pipeline = (await world.ids("pipelines"))["good"]
         await world.fault("listing_lag", "trigger_run", seconds=600)
         run = await client.trigger_run(pipeline)
-        async with asyncio.timeout(30), Watch(source, pace=PACE) as watch:
+        async with asyncio.timeout(60), Watch(source, pace=PACE) as watch:
             ended = await watch.ended(RunRecord(id=run.id, pipeline_id=pipeline, status="queued"))
             assert ended.status == "succeeded"
             gone = await watch.ended(RunRecord(id="run_gone", pipeline_id=pipeline, status="queued"))
@@ -221,7 +221,7 @@ async def test_a_watch_that_was_refused_stays_refused(world: World) -> None:
     async with world.client("docs", key="nobody") as client:
         source = PlanasonixPipelines(client)
         run = RunRecord(id="run_x", pipeline_id="pl_x", status="queued")
-        async with asyncio.timeout(30), Watch(source, pace=PACE) as watch:
+        async with asyncio.timeout(60), Watch(source, pace=PACE) as watch:
             for _ in range(2):
                 with pytest.raises(AuthenticationFailed):
                     await watch.ended(run)

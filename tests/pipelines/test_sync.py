@@ -102,7 +102,7 @@ async def test_a_server_without_a_list_of_all_runs_is_read_by_pipeline(
     assert (await sync(ledger, source)).written == 0
     one = next(iter((await world.ids("pipelines")).values()))
     (started,) = await start(world, [one])
-    async with asyncio.timeout(30), Watch(source, pace=Pace(fastest=0.05)) as watch:
+    async with asyncio.timeout(60), Watch(source, pace=Pace(fastest=0.05)) as watch:
         assert (
             await watch.ended(RunRecord(id=started, pipeline_id=one, status="queued"))
         ).status == "succeeded"

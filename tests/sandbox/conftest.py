@@ -44,7 +44,7 @@ async def control(sandbox: SandboxProcess) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture
 async def officeplane(sandbox: SandboxProcess) -> AsyncIterator[httpx.AsyncClient]:
     """A plain HTTP client of the OfficePlane stand-in: no retries, no redirects."""
-    async with httpx.AsyncClient(base_url=f"{sandbox.url}/officeplane", timeout=20) as http:
+    async with httpx.AsyncClient(base_url=f"{sandbox.url}/officeplane", timeout=60) as http:
         yield http
 
 

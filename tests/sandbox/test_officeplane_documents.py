@@ -285,7 +285,7 @@ async def test_a_running_upload_is_listed_with_growing_chapters(tmp_path, make_d
     slow = OfficePlaneSettings(ingest_seconds=1.5)
     process = await asyncio.to_thread(start_sandbox, state=tmp_path / "state.db", officeplane=slow)
     try:
-        async with httpx.AsyncClient(base_url=f"{process.url}/officeplane", timeout=20) as http:
+        async with httpx.AsyncClient(base_url=f"{process.url}/officeplane", timeout=60) as http:
             running = asyncio.create_task(_upload(http, make_docx()))
             seen = []
 

@@ -95,8 +95,8 @@ async def serving(settings: SandboxSettings) -> AsyncIterator[Running]:
     headers = {"X-API-Key": "pk_live_sandbox"}
     try:
         async with (
-            httpx.AsyncClient(base_url=f"{url}/planck/api/v1", headers=headers, timeout=20) as planck,
-            httpx.AsyncClient(base_url=url, timeout=20) as root,
+            httpx.AsyncClient(base_url=f"{url}/planck/api/v1", headers=headers, timeout=60) as planck,
+            httpx.AsyncClient(base_url=url, timeout=60) as root,
         ):
             yield Running(planck, root)
     finally:

@@ -59,7 +59,7 @@ def assembled(events: list[tuple[str | None, dict[str, Any]]]) -> list[dict[str,
 async def planck(sandbox):
     """A client of the shared sandbox."""
     async with httpx.AsyncClient(
-        base_url=sandbox.url, headers={"X-API-Key": "pk_live_sandbox"}, timeout=10
+        base_url=sandbox.url, headers={"X-API-Key": "pk_live_sandbox"}, timeout=60
     ) as http:
         yield http
 

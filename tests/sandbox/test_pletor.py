@@ -53,7 +53,7 @@ async def _created(http, definition=POSTER, **more):
 
 
 async def _when(http, run_id, holds, path="/runs"):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not holds(run := (await http.get(f"{path}/{run_id}")).json()):
             await asyncio.sleep(0.02)
     return run

@@ -170,4 +170,4 @@ class World:
                 time.sleep(0.05)
         finally:
             os.killpg(process.pid, signal.SIGKILL)
-            process.communicate(timeout=10)
+            process.communicate(timeout=60)

@@ -60,7 +60,7 @@ class Host:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=60)
 
     def play(self, job: Job) -> int:
         """Fork a player and wait until it is gone: 0, or the number of the signal that ended it, negative."""

@@ -45,8 +45,8 @@ class World:
         self.url = url
         self.base_url = f"{url}/placet"
         page = {"X-Reviewer": "page"}
-        self.people = httpx.AsyncClient(base_url=f"{url}/placet/reviewer", headers=page, timeout=20)
-        self._control = httpx.AsyncClient(base_url=f"{url}/_sandbox", timeout=20)
+        self.people = httpx.AsyncClient(base_url=f"{url}/placet/reviewer", headers=page, timeout=60)
+        self._control = httpx.AsyncClient(base_url=f"{url}/_sandbox", timeout=60)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -67,7 +67,7 @@ class World:
     def raw(self, key: str | None = "hp_sandbox") -> httpx.AsyncClient:
         """Plain HTTP: no retries, no redirects."""
         headers = {} if key is None else {"x-api-key": key}
-        return httpx.AsyncClient(base_url=f"{self.base_url}/api/v1", headers=headers, timeout=20)
+        return httpx.AsyncClient(base_url=f"{self.base_url}/api/v1", headers=headers, timeout=60)
 
     async def answer(self, message: Message, response: dict[str, Any], **beside: Any) -> int:
         """A person answers; gives the status."""

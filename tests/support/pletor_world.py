@@ -25,7 +25,7 @@ class World:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._http = httpx.AsyncClient(base_url=f"{url}/_sandbox", timeout=20)
+        self._http = httpx.AsyncClient(base_url=f"{url}/_sandbox", timeout=60)
 
     async def aclose(self) -> None:
         """Close the control connection."""
@@ -46,7 +46,7 @@ class World:
 
     def raw(self, key: str = "sk-sandbox") -> httpx.AsyncClient:
         """Plain HTTP: no retries, no redirects."""
-        return httpx.AsyncClient(base_url=f"{self.url}{BASE}", headers={"X-Api-Key": key}, timeout=20)
+        return httpx.AsyncClient(base_url=f"{self.url}{BASE}", headers={"X-Api-Key": key}, timeout=60)
 
     async def fault(self, kind: str, operation: str, **more: Any) -> None:
         """The next request of this operation is struck once, if nothing else is said."""
@@ -78,7 +78,7 @@ async def asking(client: PletorClient, run_id: str, count: int = 1) -> Run:
 
 
 async def _until(client: PletorClient, run_id: str, holds: Any) -> Run:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not holds(run := await client.get_run(run_id)):
             await asyncio.sleep(0.02)
     return run

@@ -51,7 +51,7 @@ class World:
     def __init__(self, url: str, folder: Path) -> None:
         self.url = url
         self.folder = folder
-        self._http = httpx.AsyncClient(base_url=url, timeout=20, headers={"X-Reviewer": "page"})
+        self._http = httpx.AsyncClient(base_url=url, timeout=60, headers={"X-Reviewer": "page"})
 
     async def aclose(self) -> None:
         """Close the connection."""

@@ -348,7 +348,7 @@ async def test_items_arrive_while_the_stream_runs(client, vendor, reply):
     gate = asyncio.Event()
     vendor.handler = lambda _: reply(200, (WIRE[:-60], WIRE[-60:]), "text/event-stream", gate=gate)
     kinds = []
-    async with asyncio.timeout(10), client.stream_message("w", "c", "question") as items:
+    async with asyncio.timeout(60), client.stream_message("w", "c", "question") as items:
         async for item in items:
             kinds.append(type(item))
             if isinstance(item, TextDelta):

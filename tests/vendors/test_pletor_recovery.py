@@ -177,7 +177,7 @@ async def test_409_with_an_empty_list_is_never_absence(tmp_path, hasty):
 
 async def _until_known(effects, recipe):
     """Ask until the ledger can say, as a task's retries do."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while True:
             try:
                 return await effects.perform(recipe)
