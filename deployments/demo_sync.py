@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections import Counter
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.request import urlopen
