@@ -73,17 +73,8 @@ def _run(stack: ExitStack, folder: Path, reports: Path, *, keep: bool) -> int:
     _say(f"Prefect UI: {server.ui_url}")
     environment = _environment(home, server, sandbox, folder)
     page = reports / "demo-sync.html"
-    command = [sys.executable, "-m", "flows.nightly_pipeline_sync", "--concurrency", "12"]
-    command += [
-        "--deadline-minutes",
-        "0.15",
-        "--poll-seconds",
-        "0.5",
-        "--fail-on",
-        "none",
-        "--report",
-        str(page),
-    ]
+    night = ("--logical-date", datetime.now(UTC).date().isoformat())
+    command = [sys.executable, "-m", "flows.nightly_pipeline_sync", *night, *OPTIONS, "--report", str(page)]
     seen: list[Counter[str]] = []
     for words in ("running", "the same night once more"):
         _say(f"{words}: " + " ".join(["python", *command[1:]]))
