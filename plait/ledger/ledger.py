@@ -53,7 +53,11 @@ class Ledger:
         return cls(Database(url), timing=timing or Timing(), clock=clock or BootClock())
 
     async def __aenter__(self) -> Self:
-        await asyncio.to_thread(self._set_up)
+        try:
+            await asyncio.to_thread(self._set_up)
+        except BaseException:
+            self.database.stop()  # nobody will leave what was never entered
+            raise
         self._renewal = Renewal(self.database, self.clock, self.me, self.timing.lease)
         self._renewal.start()
         return self
