@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections import Counter
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.request import urlopen
@@ -72,17 +73,8 @@ def _run(stack: ExitStack, folder: Path, reports: Path, *, keep: bool) -> int:
     _say(f"Prefect UI: {server.ui_url}")
     environment = _environment(home, server, sandbox, folder)
     page = reports / "demo-sync.html"
-    command = [sys.executable, "-m", "flows.nightly_pipeline_sync", "--concurrency", "12"]
-    command += [
-        "--deadline-minutes",
-        "0.15",
-        "--poll-seconds",
-        "0.5",
-        "--fail-on",
-        "none",
-        "--report",
-        str(page),
-    ]
+    night = ("--logical-date", datetime.now(UTC).date().isoformat())
+    command = [sys.executable, "-m", "flows.nightly_pipeline_sync", *night, *OPTIONS, "--report", str(page)]
     seen: list[Counter[str]] = []
     for words in ("running", "the same night once more"):
         _say(f"{words}: " + " ".join(["python", *command[1:]]))

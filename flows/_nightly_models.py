@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from blocks import PlanasonixCredentials
 from flows._models import Answer
 from plait.content.text import counted
+from plait.http.errors import PlaitError
 from plait.ledger.pipelines import Kind
 from plait.pipelines.nights import NightSum
 from plait.pipelines.play import Due, Played, Rules
@@ -185,6 +186,14 @@ class NightlyPipelineSync(BaseModel):
     def summary(self) -> str:
         """One sentence a night."""
         return ". ".join(night.summary for night in self.nights)
+
+
+class NightFailed(PlaitError):
+    """What `fail_on` counts has not succeeded. `result` is what the flow gives back otherwise."""
+
+    def __init__(self, message: str, result: NightlyPipelineSync) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 def listed(failures: list[Played], limit: int = 20) -> str:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from prefect import State
 from prefect.settings import temporary_settings
 
-from flows._nightly_models import Busy, Compare, FailOn, NightlyPipelineSync, Trigger, listed
+from flows._nightly_models import Busy, Compare, FailOn, NightFailed, NightlyPipelineSync, Trigger, listed
 from flows._terminal import FAILED, TEMPORARY_SERVER, UNUSABLE, show_progress
 from flows.nightly_pipeline_sync import nightly_pipeline_sync
 from plait.content.text import duration, one_line, printable
@@ -114,12 +113,11 @@ def main() -> None:
 
 
 async def _play(**parameters: Any) -> tuple[bool, NightlyPipelineSync]:
-    """Whether the run failed, and what it gave back; raises where it gave nothing."""
-    state: State[NightlyPipelineSync] = await nightly_pipeline_sync(**parameters, return_state=True)
-    result = await state.aresult(raise_on_failure=False)
-    if isinstance(result, BaseException):
-        raise result
-    return state.is_failed(), result
+    """Whether the night failed, and what the flow gave back; raises where it gave nothing."""
+    try:
+        return False, await nightly_pipeline_sync(**parameters)
+    except NightFailed as failed:
+        return True, failed.result
 
 
 def _pair(given: str) -> tuple[str, str]:

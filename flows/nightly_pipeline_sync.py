@@ -24,6 +24,7 @@ from flows._nightly_models import (
     Busy,
     Compare,
     FailOn,
+    NightFailed,
     NightlyPipelineSync,
     Policy,
     Selection,
@@ -119,6 +120,9 @@ async def nightly_pipeline_sync(
         ledger: Name of the Plait Effect Ledger block. Empty: PLAIT_LEDGER_URL, or ~/.plait/ledger.db.
         report: File of the HTML report; the chart stands beside it as .png. Empty: a file in the folder
             reports, named after the night.
+
+    Raises:
+        NightFailed: Something that fail_on counts has not succeeded; its result is that of the flow.
     """
     everything = pipelines is None and not (connections or tags)
     selection = Selection(
@@ -167,10 +171,11 @@ def _ended(result: NightlyPipelineSync, fail_on: FailOn) -> State[NightlyPipelin
     """The run's final state: failed with the list, or completed."""
     failures = result.failures(fail_on)
     problems = "; ".join(result.problems)
-    if failures or (problems and fail_on is FailOn.ANY):
-        why = "; ".join(part for part in (listed(failures), problems) if part)
-        return Failed(message=f"{result.summary}: {why}", data=result)
-    return Completed(message=result.summary, data=result)
+    if not failures and not (problems and fail_on is FailOn.ANY):
+        return Completed(message=result.summary, data=result)
+    why = "; ".join(part for part in (listed(failures), problems) if part)
+    message = f"{result.summary}: {why}"
+    return Failed(message=message, data=NightFailed(message, result))
 
 
 if __name__ == "__main__":

@@ -271,10 +271,10 @@ def keep_triggered(
     scope: Scope,
     record: RunRecord,
     *,
-    night: str,
+    night: str | None,
     generation: int,
 ) -> Triggered:
-    """Note that a night of ours started this run; what was noted once stays."""
+    """Note that a night of ours started this run; what was noted once stays. None: it was adopted."""
     row = connection.execute(_RUNS, _of(scope, ids=[record.id])).first()
     if row is not None and row.triggered_at is not None:
         return Triggered(at=row.triggered_at, new=False)

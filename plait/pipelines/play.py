@@ -199,7 +199,7 @@ class Player:
                 connection,
                 self._source.scope,
                 run,
-                night=self._rules.night,
+                night=None if run.adopted else self._rules.night,
                 generation=generation,
             ),
             commit="sync",

@@ -28,7 +28,7 @@ from prefect.client.schemas.schedules import CronSchedule
 
 from flows._nightly_cancel import cancel_started
 from flows._nightly_dates import last_played, missed, nights_of, note_played, tonight
-from flows._nightly_models import FailOn, Night, NightlyPipelineSync
+from flows._nightly_models import FailOn, Night, NightFailed, NightlyPipelineSync
 from flows.nightly_pipeline_sync import nightly_pipeline_sync
 from plait.http.errors import InvalidInput
 from plait.ledger import Ledger
@@ -61,7 +61,8 @@ def nights(night_sandbox: SandboxProcess, tmp_path: Path, prefect_server: str) -
 async def play(nights: NightlyWorld, **changes: object) -> tuple[State, NightlyPipelineSync]:
     """One run of the flow: its final state and what it gave back."""
     state = await nightly_pipeline_sync(**nights.arguments(**changes), return_state=True)
-    return state, await state.aresult(raise_on_failure=False)
+    result = await state.aresult(raise_on_failure=False)
+    return state, result.result if isinstance(result, NightFailed) else result
 
 
 async def task_runs_of(state: State) -> int:
@@ -141,6 +142,9 @@ async def test_policies_choose_what_is_due(nights: NightlyWorld) -> None:
     assert none.tonight.played == []
     assert none.tonight.rows_written == 0
     assert Counter(nights.started()) == Counter(ids.values()) + Counter([ids["bad"]])
+    with pytest.raises(NightFailed, match=r"bad \(failed\)") as caught:
+        await nightly_pipeline_sync(**nights.arguments(pipelines=["bad"]))
+    assert [one.became for one in caught.value.result.tonight.played] == ["failed"]
 
 
 async def test_what_is_chosen(nights: NightlyWorld) -> None:

@@ -9,7 +9,7 @@ from planasonix_world import World, serving, until
 
 from plait.http.errors import AuthenticationFailed
 from plait.ledger import Ledger
-from plait.ledger.pipelines import RunRecord
+from plait.ledger.pipelines import RunRecord, runs_of_night
 from plait.pipelines.planasonix import PlanasonixConnections, PlanasonixPipelines
 from plait.pipelines.play import Due, Played, Player, Rules
 from plait.pipelines.source import Source
@@ -198,6 +198,9 @@ async def test_a_connection_that_somebody_else_syncs(
         assert played["good"].became == became
         assert (await client.get_job(foreign)).ended is (became == "succeeded")
     assert (played["good"].run_id == foreign) is adopt
+    scope = night.source.scope
+    mine = await ledger.database.read(lambda c: runs_of_night(c, scope, NIGHT))
+    assert [row.id for row in mine] == ([played["good"].run_id] if became == "succeeded" else [])
     if became == "refused":
         assert foreign in (played["good"].error or "")
 
