@@ -49,21 +49,29 @@ os.environ |= {
 }
 
 
+_PREFECT_LEAKS = (
+    "ignore:unclosed:ResourceWarning",
+    "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning",
+)
+"""Prefect's own client leaves sockets to the garbage collector; that is no finding about Plait."""
+
+
 def pytest_unconfigure() -> None:
     """Leave nothing of Prefect's home behind."""
     shutil.rmtree(_HOME, ignore_errors=True)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Prefect's own client leaves sockets to the garbage collector; that is no finding about Plait."""
-    leaks = (
-        "ignore:unclosed:ResourceWarning",
-        "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning",
-    )
+    """Tests of one file stay together; two parallel workers start a Prefect server, not all of them."""
+    with_server = {item for item in items if "prefect_server" in getattr(item, "fixturenames", ())}
+    files = sorted({item.path for item in with_server})
     for item in items:
-        if "prefect_server" in getattr(item, "fixturenames", ()):
-            for leak in leaks:
-                item.add_marker(pytest.mark.filterwarnings(leak))
+        served = item in with_server
+        group = f"prefect-{files.index(item.path) % 2}" if served else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+        for leak in _PREFECT_LEAKS if served else ():
+            item.add_marker(pytest.mark.filterwarnings(leak))
 
 
 @pytest.fixture(scope="session")
