@@ -291,7 +291,8 @@ def test_no_question_reads_every_review(steps: Steps):
         asked_of.append((statement, parameters))
 
     slow = []
-    with steps.db._engine.connect() as connection, connection.begin() as transaction:
+    with steps.db._engine.connect() as connection:
+        transaction = connection.begin()
         for name, call in calls(steps.db).items():
             asked_of.clear()
             event.listen(connection, "before_cursor_execute", listen)
