@@ -14,7 +14,7 @@ from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from review_world import CHANNEL, World
+from review_world import CHANNEL, PATIENCE, World
 
 from plait import failpoints
 from plait.ledger.review_views import list_reviews
@@ -94,7 +94,7 @@ async def victim(url: str, folder: Path, point: str | None, visit: int = 0) -> A
 async def parked(folder: Path, process: BaseProcess, point: str) -> None:
     """Until the victim stands at its point. Raises where it ends without coming there."""
     flag = folder / f"{process.pid}.{point}"
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while not flag.exists():
             if not process.is_alive():
                 raise AssertionError(f"the victim ended with {process.exitcode} before it came to {point}")
