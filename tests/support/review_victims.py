@@ -28,7 +28,8 @@ from tasks.reviews import Asking, act_on_decisions, ask_reviews, wait_for_decisi
 ASKING = Asking(channel_id=CHANNEL, title="Sale", agent="Poster", expires_in=3600.0, max_rounds=3)
 
 _forkserver = multiprocessing.get_context("forkserver")
-_forkserver.set_forkserver_preload(["review_victims"])
+_forkserver.set_forkserver_preload(["tasks.reviews", "tasks.pletor_runs", "plait.sandbox.server", "uvicorn"])
+"""What this module imports from installed packages: the fork server does not know pytest's own path."""
 
 
 async def decide_and_resolve(world: World) -> PletorRun:
