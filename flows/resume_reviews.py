@@ -53,7 +53,8 @@ ONE_BY_ONE: Final = 40
 """So many Pletor runs are read singly; more are read as a list."""
 GAP: Final = 0.75
 """Seconds a channel and pass at least: one list call each stays under 100 a minute (placet.md §2)."""
-LISTEN_AGAIN: Final = 30.0
+LISTEN_AGAIN: Final = 60.0
+"""Seconds after which the event channel is opened anew."""
 
 
 class ResumeReviews(BaseModel):
@@ -236,16 +237,21 @@ async def _listening(desk: _Desk, credentials: PlacetCredentials) -> AsyncIterat
 
 async def _listen(desk: _Desk, credentials: PlacetCredentials) -> None:
     """Ring the bell at every event. Without events, looks go on at their own pace."""
+    key = credentials.api_key.get_secret_value()
     while True:
-        channels = set(await desk.ledger.ask(partial(open_messages, account=desk.placet.base_url)))
-        with suppress(PlaitError, TimeoutError):
+        channels = await desk.ledger.ask(partial(open_messages, account=desk.placet.base_url))
+        try:
             async with (
-                listen(credentials.base_url, credentials.api_key.get_secret_value(), channels) as events,
+                listen(credentials.base_url, key, list(channels)) as events,
                 asyncio.timeout(LISTEN_AGAIN),  # by then there may be other channels
             ):
                 async for _ in events:
                     desk.bell.set()
-        await asyncio.sleep(0.0 if channels else LISTEN_AGAIN)
+        except TimeoutError:
+            continue
+        except PlaitError as error:
+            _trouble(desk, str(error))
+        await asyncio.sleep(LISTEN_AGAIN)
 
 
 def _add(desk: _Desk, found: Pass) -> None:

@@ -133,8 +133,7 @@ def show_review(connection: Connection, now: float, review_id: str) -> ReviewVie
 def find_reviews(connection: Connection, now: float, review_ids: Sequence[str]) -> list[ReviewView]:
     """Those of these reviews that there are, in that order, with messages and answers."""
     found: dict[str, ReviewView] = {}
-    for start in range(0, len(review_ids), CHUNK):
-        some = list(review_ids[start : start + CHUNK])
+    for some in _chunks(review_ids):
         for row in connection.execute(select(REVIEW).where(REVIEW.c.id.in_(some))):
             found[row.id] = _view(row, now)
         messages = select(MESSAGE).where(MESSAGE.c.review_id.in_(some)).order_by(MESSAGE.c.n)
@@ -168,8 +167,10 @@ def count_open_reviews(connection: Connection, now: float) -> int:
     return int(connection.execute(select(func.count()).select_from(REVIEW).where(_OPEN)).scalar_one())
 
 
-def open_messages(connection: Connection, now: float, account: str) -> dict[str, list[OpenMessage]]:
-    """By channel: every message at this account of which something is still expected."""
+def open_messages(
+    connection: Connection, now: float, account: str, only: Sequence[str] | None = None
+) -> dict[str, list[OpenMessage]]:
+    """By channel: every message at this account of which something is still expected; or of these reviews."""
     del now
     query = (
         select(MESSAGE, REVIEW.c.state)
@@ -177,15 +178,22 @@ def open_messages(connection: Connection, now: float, account: str) -> dict[str,
         .where(_UNCLOSED, MESSAGE.c.account == account)
     )
     found: dict[str, list[OpenMessage]] = {}
-    for row in connection.execute(query):
-        found.setdefault(row.channel_id, []).append(OpenMessage.model_validate(_mapping(row)))
+    for some in [None] if only is None else _chunks(only):
+        mine = [] if some is None else [MESSAGE.c.review_id.in_(some)]
+        for row in connection.execute(query.where(*mine)):
+            found.setdefault(row.channel_id, []).append(OpenMessage.model_validate(_mapping(row)))
     return found
 
 
-def due_reviews(connection: Connection, now: float, *, limit: int = 1000) -> list[str]:
-    """Ids of reviews whose time is over, the longest overdue first."""
-    query = select(REVIEW.c.id).where(_WAITING, REVIEW.c.expires_at <= now)
-    return list(connection.execute(query.order_by(REVIEW.c.expires_at).limit(limit)).scalars())
+def due_reviews(
+    connection: Connection, now: float, only: Sequence[str] | None = None, *, limit: int = 1000
+) -> list[str]:
+    """Ids of reviews whose time is over, the longest overdue first; or those among these."""
+    query = select(REVIEW.c.id).where(_WAITING, REVIEW.c.expires_at <= now).order_by(REVIEW.c.expires_at)
+    if only is None:
+        return list(connection.execute(query.limit(limit)).scalars())
+    asked = (connection.execute(query.where(REVIEW.c.id.in_(some))).scalars() for some in _chunks(only))
+    return [review_id for found in asked for review_id in found]
 
 
 def open_subjects(connection: Connection, now: float) -> dict[str, Any]:
@@ -217,6 +225,10 @@ def runs_to_resume(connection: Connection, now: float, *, limit: int = 200) -> l
         .limit(limit)
     )
     return [WaitingRun.model_validate(_mapping(row)) for row in connection.execute(query)]
+
+
+def _chunks(ids: Sequence[str]) -> list[list[str]]:
+    return [list(ids[start : start + CHUNK]) for start in range(0, len(ids), CHUNK)]
 
 
 def _view(row: AnyRow, now: float) -> ReviewView:

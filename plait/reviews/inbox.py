@@ -194,14 +194,12 @@ class Inbox:
         What cannot be looked at is left as it is: a review expires only after a look that began when its
         time was over and saw no answer.
         """
-        wanted = None if only is None else set(only)
+        wanted = None if only is None else list(only)
         found, began = Pass(), await self._ledger.now()
         unclear: set[str] = set()
-        places = await self._ledger.ask(partial(open_messages, account=self.account))
-        for channel_id, listed in places.items():
-            messages = [one for one in listed if wanted is None or one.review_id in wanted]
-            if messages:
-                unclear |= await self._look_at(channel_id, messages, found)
+        places = await self._ledger.ask(partial(open_messages, account=self.account, only=wanted))
+        for channel_id, messages in places.items():
+            unclear |= await self._look_at(channel_id, messages, found)
         await self._expire(began, wanted, unclear, found)
         await self._put_again(wanted, found)
         return found
@@ -311,11 +309,10 @@ class Inbox:
 
     # ------------------------------------------------------------ expiry and what follows
 
-    async def _expire(self, began: float, wanted: set[str] | None, unclear: set[str], found: Pass) -> None:
-        due = await self._ledger.database.read(lambda connection: due_reviews(connection, began))
+    async def _expire(self, began: float, wanted: list[str] | None, unclear: set[str], found: Pass) -> None:
+        due = await self._ledger.database.read(lambda connection: due_reviews(connection, began, wanted))
         for start in range(0, len(due), BATCH):
-            some = [one for one in due[start : start + BATCH] if wanted is None or one in wanted]
-            views = await self._ledger.ask(partial(find_reviews, review_ids=some))
+            views = await self._ledger.ask(partial(find_reviews, review_ids=due[start : start + BATCH]))
             for view in views:
                 if view.id in unclear:
                     note = "its time is over, but Placet could not be asked whether somebody answered"
@@ -353,14 +350,11 @@ class Inbox:
             lambda connection: store.answer(self._ledger.database, connection, review_id, given)
         )
 
-    async def _put_again(self, wanted: set[str] | None, found: Pass) -> None:
+    async def _put_again(self, wanted: list[str] | None, found: Pass) -> None:
         """Post what is to be put again or escalated. What cannot be posted now is tried at the next pass."""
-        places = await self._ledger.ask(partial(open_messages, account=self.account))
+        places = await self._ledger.ask(partial(open_messages, account=self.account, only=wanted))
         missing = [
-            one
-            for listed in places.values()
-            for one in listed
-            if one.message_id is None and one.n > 0 and (wanted is None or one.review_id in wanted)
+            one for listed in places.values() for one in listed if one.message_id is None and one.n > 0
         ]
         for one in missing:
             view = await self.show(one.review_id)

@@ -7,11 +7,12 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 from review_victims import decide_and_resolve, parked, victim
-from review_world import World, serving
+from review_world import PATIENCE, World, serving
 
 from plait.ledger.tables import ReviewState
 
@@ -46,13 +47,11 @@ OPENING = 2
 
 async def passed_points(folder: Path) -> list[str]:
     """What an undisturbed run passes, in order."""
-    async with serving(folder) as world, victim(world.url, folder, None) as process:
-        people = asyncio.create_task(world.people())
-        async with asyncio.timeout(60):
+    async with serving(folder) as world, victim(world.url, folder, None) as process, world.answering():
+        async with asyncio.timeout(PATIENCE):
             while process.is_alive():
                 await asyncio.sleep(0.05)
-        people.cancel()
-        await asyncio.gather(people, return_exceptions=True)
+        assert process.exitcode == 0
     return (folder / "points").read_text(encoding="ascii").splitlines()
 
 
@@ -105,12 +104,9 @@ def made(folder: Path) -> Path:
 async def play(case: Case, folder: Path) -> str | None:
     """Kill there, answer in between or not, run again; what went wrong, if anything."""
     async with serving(folder) as world:
-        people = asyncio.create_task(world.people()) if case.after_the_answer else None
-        async with victim(world.url, folder, case.point, case.visit) as process:
+        people = world.answering() if case.after_the_answer else nullcontext()
+        async with victim(world.url, folder, case.point, case.visit) as process, people:
             await parked(folder, process, case.point)
-        if people is not None:
-            people.cancel()
-            await asyncio.gather(people, return_exceptions=True)
         if case.answer_between:
             for shown in await world.waiting():
                 await world.respond(shown["id"], {"selectedOption": "approve", "comment": "in between"})

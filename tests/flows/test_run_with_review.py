@@ -12,7 +12,7 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-from review_world import CAMPAIGN, DOOMED, ESCALATION, TEXT, World, approving, serving
+from review_world import CAMPAIGN, DOOMED, ESCALATION, PATIENCE, TEXT, World, approving, serving
 
 from flows._review_models import RunWithReview
 from flows._review_steps import channel_of, target_of
@@ -101,7 +101,7 @@ async def test_a_decision_at_pletor_itself_is_the_decision(world: World):
     running = asyncio.create_task(run_with_review(**world.arguments()))
     await world.until_asked()
     await decide_at_pletor(world, "approve")
-    result = await asyncio.wait_for(running, 60)
+    result = await asyncio.wait_for(running, PATIENCE)
     assert [("approve", Through.VENDOR)] == decisions(result)
     counts = await world.counts()
     assert (1, 1) == (counts["pletor.resolve_review"], counts["placet.delete_message"])

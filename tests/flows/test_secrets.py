@@ -8,8 +8,10 @@ import httpx
 import pytest
 from flow_world import KEY, World
 from prefect.logging.handlers import APILogHandler
+from review_world import serving
 
 from flows.ingest_then_chat import ingest_then_chat
+from flows.run_with_review import run_with_review
 from plait.http.errors import PlaitError
 
 WRONG = "pk_live_wrong_but_still_a_secret"
@@ -56,5 +58,19 @@ async def test_no_secret_in_anything_a_run_wrote(world: World, lease: Path) -> N
     assert any(lease.name in text for text in texts)
     assert any(lease.name.encode() in content for content in files)
     for secret in (KEY, WRONG):
+        assert not [text for text in texts if secret in text]
+        assert not [content for content in files if secret.encode() in content]
+
+
+async def test_no_secret_in_what_a_review_wrote(tmp_path: Path, prefect_server: str) -> None:
+    """Pletor's and Placet's keys: not in the ledger, the results, the messages, or anything Prefect keeps."""
+    async with serving(tmp_path) as world:
+        await world.with_people(run_with_review(**world.arguments()))
+        shown = str(await world.at_pletor("GET", "/runs"))
+    await APILogHandler.aflush()
+    texts = [shown, *told_by_the_api(prefect_server)]
+    files = [*written_below(tmp_path)]
+    assert any(b"Spring sale" in content for content in files)
+    for secret in ("hp_sandbox", "sk-sandbox"):
         assert not [text for text in texts if secret in text]
         assert not [content for content in files if secret.encode() in content]

@@ -84,10 +84,10 @@ class World:
         await self._control.delete("/faults")
 
     async def count(self, operation: str, key: str | None = None) -> int:
-        """Accepted effects of an operation, of those under this key of ours where one is given."""
+        """Accepted effects of an operation, of those under this key of ours, or on this thing."""
         query = {"service": "placet", "operation": operation}
         found = (await self._control.get("/effects", params=query)).json()["effects"]
-        return sum(key in {None, row["external_key"]} for row in found)
+        return sum(key in {None, row["external_key"], row["entity_id"]} for row in found)
 
 
 class FastClock:

@@ -14,7 +14,7 @@ from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from review_world import CHANNEL, World
+from review_world import CHANNEL, PATIENCE, World
 
 from plait import failpoints
 from plait.ledger.review_views import list_reviews
@@ -28,7 +28,8 @@ from tasks.reviews import Asking, act_on_decisions, ask_reviews, wait_for_decisi
 ASKING = Asking(channel_id=CHANNEL, title="Sale", agent="Poster", expires_in=3600.0, max_rounds=3)
 
 _forkserver = multiprocessing.get_context("forkserver")
-_forkserver.set_forkserver_preload(["review_victims"])
+_forkserver.set_forkserver_preload(["tasks.reviews", "tasks.pletor_runs", "plait.sandbox.server", "uvicorn"])
+"""What this module imports from installed packages: the fork server does not know pytest's own path."""
 
 
 async def decide_and_resolve(world: World) -> PletorRun:
@@ -94,7 +95,7 @@ async def victim(url: str, folder: Path, point: str | None, visit: int = 0) -> A
 async def parked(folder: Path, process: BaseProcess, point: str) -> None:
     """Until the victim stands at its point. Raises where it ends without coming there."""
     flag = folder / f"{process.pid}.{point}"
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while not flag.exists():
             if not process.is_alive():
                 raise AssertionError(f"the victim ended with {process.exitcode} before it came to {point}")

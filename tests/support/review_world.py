@@ -29,6 +29,7 @@ POSTER, PICK, TEXT, CAMPAIGN, DOOMED = (
     "Campaign",
     "Doomed",
 )
+PATIENCE = 120.0
 QUICK_PLACET = PlacetSettings(throttle=False, wait_step=0.05)
 Answers = Callable[[dict[str, Any]], dict[str, Any] | None]
 """Given a waiting message as the page has it: what the person answers; None for nothing."""
@@ -132,7 +133,7 @@ class World:
 
     async def until_asked(self, count: int = 1) -> list[dict[str, Any]]:
         """The messages that ask, once there are so many."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while len(found := await self.waiting()) < count:
                 await asyncio.sleep(0.05)
         return found
@@ -145,14 +146,20 @@ class World:
                     await self.respond(shown["id"], response)
             await asyncio.sleep(0.05)
 
+    @asynccontextmanager
+    async def answering(self, answers: Answers = approving) -> AsyncIterator[None]:
+        """People answer what is asked, for as long as the block lasts."""
+        people = asyncio.create_task(self.people(answers))
+        try:
+            yield
+        finally:
+            people.cancel()
+            await asyncio.gather(people, return_exceptions=True)
+
     async def with_people(self, work: Awaitable[Any], answers: Answers = approving) -> Any:
         """Do something while people answer."""
-        answering = asyncio.create_task(self.people(answers))
-        try:
-            return await asyncio.wait_for(work, 60)
-        finally:
-            answering.cancel()
-            await asyncio.gather(answering, return_exceptions=True)
+        async with self.answering(answers):
+            return await asyncio.wait_for(work, PATIENCE)
 
     async def at_pletor(self, method: str, path: str, **more: Any) -> Any:
         """A call of Pletor itself."""

@@ -2,10 +2,11 @@
 
 import asyncio
 import itertools
+import sys
 from uuid import uuid4
 
 import pytest
-from placet_world import QUICK, FastClock, World
+from placet_world import CHANNEL, QUICK, FastClock, World, serving
 
 from plait.http.errors import InvalidInput, NotFound
 from plait.sandbox.process import start_sandbox
@@ -194,6 +195,65 @@ async def test_a_repeated_run_that_breaks_early_takes_nothing_back(client, chann
     message = (await client.list_messages(channel)).data[0]
     assert (message.text, message.stream_state) == ("Hello " + "".join(WORDS[:8]), "aborted")
     assert grows(watched)
+
+
+WRITER = """
+import asyncio, sys
+from plait.http import Transport
+from plait.vendors.placet.client import PlacetClient
+from plait.vendors.placet.stream import stream_message
+
+async def main(base_url, channel, key):
+    transport = Transport(system="placet", base_url=base_url, headers={"x-api-key": "hp_sandbox"})
+    async with PlacetClient(transport) as client:
+        async with stream_message(client, channel, key, "Hello ", pace=0.05) as draft:
+            for number in range(10_000):
+                draft.write(f"word{number} ")
+                await asyncio.sleep(0.03)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def killed_writer(base_url, client, channel, key):
+    """A process that writes and is killed in the middle; gives what people saw last of it."""
+    writer = await asyncio.create_subprocess_exec(sys.executable, "-c", WRITER, base_url, channel, key)
+    async with asyncio.timeout(60):
+        while "word5" not in (text := await last_text(client, channel)):
+            await asyncio.sleep(0.02)
+    writer.kill()
+    await writer.wait()
+    return text
+
+
+async def last_text(client, channel):
+    """What the channel's one message says."""
+    return next((message.text for message in (await client.list_messages(channel)).data), "")
+
+
+async def test_a_killed_writer_is_finished_by_the_next_run(client, channel, world, watched):
+    """SIGKILL in the middle of writing: the same run again goes on from what people saw, to the end."""
+    key = uuid4().hex
+    seen = await killed_writer(world.base_url, client, channel, key)
+    words = [f"word{number} " for number in range(len(seen.split()) + 5)]
+    async with stream_message(client, channel, key, "Hello ", pace=PACE) as draft:
+        await write(draft, words, pause=0.005)
+    message = (await client.list_messages(channel)).data[0]
+    assert (message.text, message.stream_state) == ("Hello " + "".join(words), "complete")
+    assert message.text.startswith(seen)
+    await asyncio.sleep(0.05)
+    assert grows(watched)
+
+
+async def test_a_killed_writer_that_nobody_repeats_is_aborted(tmp_path):
+    """The server marks it after a while of silence, with the text that people saw."""
+    settings = QUICK.model_copy(update={"stale_draft": 0.5, "sweep": 0.1})
+    async with serving(tmp_path, settings) as world, world.client() as client:
+        seen = await killed_writer(world.base_url, client, CHANNEL, uuid4().hex)
+        async with asyncio.timeout(60):
+            while (message := (await client.list_messages(CHANNEL)).data[0]).stream_state != "aborted":
+                await asyncio.sleep(0.05)
+        assert message.text.startswith(seen)
 
 
 async def test_a_finished_draft_is_not_written_again(client, channel, world):
