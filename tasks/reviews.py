@@ -296,7 +296,11 @@ async def _watch_placet(both: _Both, review_ids: Sequence[str]) -> None:
             kept, again = counted(found.kept, "answer"), counted(found.put_again, "question")
             say(f"{kept} decided nothing; {again} put again")
             pace.reset()
-        await _ring(both, review_ids, pace.pause(found.retry_after))
+        pause = pace.pause(found.retry_after)
+        if troubled:
+            await asyncio.sleep(pause)
+        else:
+            await _ring(both, review_ids, pause)
 
 
 async def _ring(both: _Both, review_ids: Sequence[str], pause: float) -> None:

@@ -212,7 +212,7 @@ class Inbox:
             pending = {message.id for message in await self._client.list_pending_reviews(channel_id)}
             found.waiting += len(pending & posted.keys())
             left = {message_id: one for message_id, one in posted.items() if message_id not in pending}
-            await self._read(channel_id, left, len(posted), found)
+            unclear = await self._read(channel_id, left, len(posted), found)
             for message_id, one in posted.items():
                 if message_id in pending and one.state in CLOSED:
                     await self._retract(one.review_id, one.n, channel_id, message_id)
@@ -220,18 +220,23 @@ class Inbox:
             found.troubles.append(str(error))
             found.retry_after = max(found.retry_after, error.retry_after or 0.0)
             return {one.review_id for one in messages}
-        return set()
+        return unclear
 
-    async def _read(self, channel_id: str, left: dict[str, OpenMessage], posted: int, found: Pass) -> None:
-        """Read what waits no more; `left` shrinks as it is recorded."""
+    async def _read(
+        self, channel_id: str, left: dict[str, OpenMessage], posted: int, found: Pass
+    ) -> set[str]:
+        """Read what waits no more; gives the reviews whose message is not to be seen yet."""
         if len(left) > max(ONE_BY_ONE, 2 * posted / PAGE_LIMIT):
             await self._read_pages(channel_id, left, found)
-        for message_id in list(left):
+        unclear = set()
+        for message_id, one in left.items():
             found.called("get_review")
-            seen = Seen(left[message_id], await self._read_one(channel_id, message_id))
-            if seen.message is not None or await self._is_gone(seen.open):
+            seen = Seen(one, await self._read_one(channel_id, message_id))
+            if seen.message is not None or await self._is_gone(one):
                 await self._record([seen], found)
-            del left[message_id]
+            else:
+                unclear.add(one.review_id)
+        return unclear
 
     async def _is_gone(self, message: OpenMessage) -> bool:
         """Whether a message that is not there was there: a fresh one may not be shown yet."""
@@ -245,7 +250,7 @@ class Inbox:
             return None
 
     async def _read_pages(self, channel_id: str, left: dict[str, OpenMessage], found: Pass) -> None:
-        """Newest first, until all are met. What a page redacts or does not show is read singly."""
+        """Newest first, until all are met; these leave `left`. What a page redacts or does not show stays."""
         cursor: str | None = None
         while left:
             found.called("list_messages")
