@@ -60,10 +60,10 @@ async def write_artifacts(result: RunWithReview) -> None:
 def _decision(one: ReviewRecord) -> dict[str, str]:
     return {
         "question": escape_cell(one.title, 200),
-        "round": escape_cell(one.round, 100),
         "decision": one.decision or "waits",
         "by": escape_cell(one.by or "", 100),
         "why": escape_cell(one.why or "", 300),
+        "round": escape_cell(one.round, 100),
         "through": one.through or "",
         "at": moment(one.decided_at),
         "outcome": escape_cell(one.outcome or "", 200),
