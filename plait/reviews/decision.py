@@ -160,4 +160,6 @@ def _why(answer: ReviewAnswer) -> str | None:
     if isinstance(answer, FormAnswer):
         comment = answer.values.get("comment")
         said.append(comment if isinstance(comment, str) else None)
-    return "\n".join(part for part in [*said, answer.feedback] if part) or None
+    drawn = ", ".join(answer.modified_files.values())
+    said += [answer.feedback, f"Annotated files in Placet: {drawn}" if drawn else None]
+    return "\n".join(part for part in said if part) or None
