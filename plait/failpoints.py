@@ -100,7 +100,7 @@ def _hook_at(point: str, folder: Path, visit: int, act: Callable[[Path], None]) 
 
 def _armed(point: str, folder: Path, visit: int, act: Callable[[Path], None]) -> Hook:
     if point not in {*POINTS, *NIGHT}:
-        msg = f"the failpoint {point!r} is not one of those in {__name__}.POINTS"
+        msg = f"the failpoint {point!r} is not one of those in {__name__}.POINTS or NIGHT"
         raise ValueError(msg)
     return _hook_at(point, folder, visit, act)
 
@@ -123,12 +123,10 @@ def _armed_from_environment() -> Hook | None:
 hook: Hook | None = _armed_from_environment()
 
 
-def arm(
-    point: str, *, folder: Path, visit: int = 1, action: Literal["park", "fail", "kill"] = "park"
-) -> None:
+def arm(point: str, *, folder: Path, visit: int = 1, action: Action = "park") -> None:
     """Arm this process, as the environment does for one that has not started yet.
 
-    Raises `ValueError` for a point that is not in `POINTS`.
+    Raises `ValueError` for a point that is in neither `POINTS` nor `NIGHT`.
     """
     global hook  # noqa: PLW0603 - one process visits its points in many modules
     hook = _armed(point, folder, visit, _ACTIONS[action])
