@@ -29,8 +29,10 @@ async def cancel_what_was_started(flow: Flow[..., Any], flow_run: FlowRun, state
     try:
         key = given.get("run_key") or run_key_of(flow_run)
         async with effects_of(given.get("ledger"), run_key=key) as run:
-            await _cancel_at_pletor(run, given.get("pletor"))
-            await _take_back(run, given.get("placet"))
+            try:
+                await _cancel_at_pletor(run, given.get("pletor"))
+            finally:
+                await _take_back(run, given.get("placet"))
     except PlaitError as error:
         say(f"Not everything could be cancelled: {error}")
 

@@ -63,8 +63,8 @@ async def resume_decided(ledger: Ledger) -> list[Resumed]:
         return await asyncio.gather(*(one(run) for run in runs))
 
 
-async def withdraw_cancelled(ledger: Ledger) -> list[str]:
-    """Withdraw the questions of suspended runs that were cancelled or deleted; gives their ids."""
+async def cancelled_runs(ledger: Ledger) -> dict[str, str]:
+    """Open questions of suspended runs that were cancelled or deleted: question to run."""
     waiting = await ledger.ask(suspended_reviews)
     runs = sorted(set(waiting.values()))
     gone: set[str] = set()
@@ -75,14 +75,16 @@ async def withdraw_cancelled(ledger: Ledger) -> list[str]:
             found = {str(run.id): run.state_type for run in await client.read_flow_runs(flow_run_filter=mine)}
             over = {StateType.CANCELLED, StateType.CANCELLING, None}
             gone |= {str(one) for one in some if found.get(str(one)) in over}
-    ids = [review_id for review_id, flow_run_id in waiting.items() if flow_run_id in gone]
-    for review_id in ids:
-        reason = f"its run {waiting[review_id]} was cancelled"
-        await ledger.database.write(
-            partial(store.withdraw, ledger.database, review_id=review_id, reason=reason, outcome="cancelled"),
-            commit="record",
-        )
-    return ids
+    return {review_id: run_id for review_id, run_id in waiting.items() if run_id in gone}
+
+
+async def withdraw(ledger: Ledger, review_id: str, run_id: str) -> None:
+    """Withdraw the question of a cancelled run; its message is taken back at the next look at Placet."""
+    reason = f"its run {run_id} was cancelled"
+    await ledger.database.write(
+        partial(store.withdraw, ledger.database, review_id=review_id, reason=reason, outcome="cancelled"),
+        commit="record",
+    )
 
 
 async def _resume(ledger: Ledger, client: PrefectClient, run: WaitingRun) -> Resumed:

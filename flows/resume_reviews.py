@@ -24,11 +24,11 @@ from prefect.states import Completed
 from pydantic import BaseModel, Field
 
 from blocks import EffectLedger, PlacetCredentials, PletorCredentials, resolve
-from flows._resuming import resume_decided, withdraw_cancelled
+from flows._resuming import cancelled_runs, resume_decided, withdraw
 from plait.content.remark import escape_cell
 from plait.content.text import counted, one_line
 from plait.effects_text import span
-from plait.http.errors import ConfigurationError, PlaitError
+from plait.http.errors import ConfigurationError, NotFound, PlaitError
 from plait.ledger import Ledger
 from plait.ledger.review_views import (
     ReviewView,
@@ -134,20 +134,41 @@ async def resume_reviews(
 
 
 async def _serve(desk: _Desk, watch_for: float, pace: float) -> None:
-    end, slow = time.monotonic() + watch_for, float("-inf")
+    """Look at Placet until the time is over; a long look elsewhere meanwhile delays no decision there."""
+    end = time.monotonic() + watch_for
+    elsewhere = asyncio.create_task(_watch_elsewhere(desk, end))
+    try:
+        while True:
+            began = time.monotonic()
+            desk.bell.clear()
+            found = await desk.inbox.work()
+            _add(desk, found)
+            refused = await _resume(desk)
+            if time.monotonic() >= end:
+                break
+            if elsewhere.done():
+                await elsewhere  # an error ends the flow
+            await _rest(desk, began, found, min(pace, 1.0) if refused else pace, end)
+        await elsewhere
+    finally:
+        elsewhere.cancel()
+        await asyncio.gather(elsewhere, return_exceptions=True)
+    await _resume(desk)
+
+
+async def _watch_elsewhere(desk: _Desk, end: float) -> None:
     while True:
         began = time.monotonic()
-        desk.bell.clear()
-        found = await desk.inbox.work()
-        _add(desk, found)
-        refused = await _resume(desk)
-        if began >= slow + SLOW:
-            slow = began
-            await _look_elsewhere(desk)
-            refused += await _resume(desk)
-        if time.monotonic() >= end:
+        for look_at in (_withdraw_cancelled, _look_at_pletor):
+            try:
+                await look_at(desk)
+            except HTTPError as error:
+                _trouble(desk, f"Prefect: {error}")
+            except PlaitError as error:
+                _trouble(desk, str(error))
+        if began + SLOW >= end:
             return
-        await _rest(desk, began, found, min(pace, 1.0) if refused else pace, end)
+        await asyncio.sleep(began + SLOW - time.monotonic())
 
 
 async def _resume(desk: _Desk) -> int:
@@ -173,35 +194,42 @@ async def _rest(desk: _Desk, began: float, found: Pass, pace: float, end: float)
         await asyncio.wait_for(desk.bell.wait(), max(0.0, min(began + pace, end) - time.monotonic()))
 
 
-async def _look_elsewhere(desk: _Desk) -> None:
-    """Decisions that were taken in Pletor itself, and runs that were cancelled."""
-    withdrawn: list[str] = []
-    try:
-        withdrawn = await withdraw_cancelled(desk.ledger)
-    except HTTPError as error:
-        _trouble(desk, f"Prefect: {error}")
-    desk.result.withdrawn += len(withdrawn)
+async def _withdraw_cancelled(desk: _Desk) -> None:
+    """Cancel at Pletor what was started for a cancelled run, then withdraw its question.
+
+    In this order, so that a Pletor that does not answer is asked again at the next look.
+    """
+    cancelled = await cancelled_runs(desk.ledger)
+    for view in await desk.ledger.ask(partial(find_reviews, review_ids=list(cancelled))):
+        subject = _subject(desk, view.subject)
+        if desk.pletor is not None and subject is not None:
+            with suppress(NotFound):
+                await desk.pletor.cancel_run(subject.run_id)
+        await withdraw(desk.ledger, view.id, cancelled[view.id])
+        desk.result.withdrawn += 1
+        desk.bell.set()
+
+
+async def _look_at_pletor(desk: _Desk) -> None:
+    """Decisions that were taken in Pletor itself."""
     if desk.pletor is None:
         return
-    try:
-        for view in await desk.ledger.ask(partial(find_reviews, review_ids=withdrawn)):
-            subject = PletorSubject.of(view.subject)
-            if subject is not None and subject.account == desk.pletor.account:
-                await desk.pletor.cancel_run(subject.run_id)
-        subjects = await desk.ledger.ask(open_subjects)
-        about = {
-            review_id: subject
-            for review_id, given in subjects.items()
-            if (subject := PletorSubject.of(given)) and subject.account == desk.pletor.account
-        }
-        by_run: dict[str, list[str]] = {}
-        for review_id, subject in about.items():
+    by_run: dict[str, list[str]] = {}
+    for review_id, given in (await desk.ledger.ask(open_subjects)).items():
+        if (subject := _subject(desk, given)) is not None:
             by_run.setdefault(subject.run_id, []).append(review_id)
-        async for run in _runs(desk.pletor, by_run):
-            views = await desk.ledger.ask(partial(find_reviews, review_ids=by_run[run.id]))
-            desk.result.decided += len(await look(desk.ledger, run, views))
-    except PlaitError as error:
-        _trouble(desk, str(error))
+    async for run in _runs(desk.pletor, by_run):
+        views = await desk.ledger.ask(partial(find_reviews, review_ids=by_run[run.id]))
+        if decided := await look(desk.ledger, run, views):
+            desk.result.decided += len(decided)
+            desk.bell.set()
+
+
+def _subject(desk: _Desk, given: Mapping[str, Any]) -> PletorSubject | None:
+    """What a question is about, where that is a run at the Pletor that is asked here."""
+    subject = PletorSubject.of(given)
+    here = subject is not None and desk.pletor is not None and subject.account == desk.pletor.account
+    return subject if here else None
 
 
 async def _runs(client: PletorClient, wanted: Mapping[str, Any]) -> AsyncIterator[PletorRun]:

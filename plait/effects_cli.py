@@ -111,7 +111,7 @@ def reconcile(
 ) -> None:
     """Look at the vendor for what became of an effect. Nothing is sent.
 
-    Clients are opened with PLAIT_OFFICEPLANE_URL, PLAIT_PLANCK_URL and PLAIT_PLANCK_API_KEY.
+    Clients are opened with the PLAIT_* variables of the effect's system, such as PLAIT_PLANCK_API_KEY.
     """
     timing = Timing(landing_cap=landing_cap, visibility_cap=visibility_cap)
 

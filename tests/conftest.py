@@ -56,6 +56,10 @@ _PREFECT_LEAKS = (
 """Prefect's own client leaves sockets to the garbage collector; that is no finding about Plait."""
 
 
+_LONG = ("chaos", "deployments", "cli")
+"""Folders whose tests start many processes."""
+
+
 def pytest_unconfigure() -> None:
     """Leave nothing of Prefect's home behind."""
     shutil.rmtree(_HOME, ignore_errors=True)
@@ -63,9 +67,13 @@ def pytest_unconfigure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one file stay together; two parallel workers start a Prefect server, not all of them."""
+    """Tests of one file stay together; two parallel workers start a Prefect server, not all of them.
+
+    The long groups go first, so that no worker is left alone with one at the end.
+    """
     with_server = {item for item in items if "prefect_server" in getattr(item, "fixturenames", ())}
     files = sorted({item.path for item in with_server})
+    items.sort(key=lambda item: (item not in with_server, item.path.parent.name not in _LONG))
     for item in items:
         served = item in with_server
         group = f"prefect-{files.index(item.path) % 2}" if served else item.nodeid.partition("::")[0]

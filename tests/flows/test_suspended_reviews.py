@@ -166,6 +166,8 @@ async def test_a_cancelled_run_asks_nobody_any_more(world: World, run: Run, noti
         await client.set_flow_run_state(run.id, Cancelled(), force=True)
         flow_run = await client.read_flow_run(run.id)
     if noticed_by == "resume_reviews":
+        await world.fault("pletor", "cancel_run", "status", status=403)
+        assert 0 == (await run.look()).withdrawn  # Pletor refused to cancel: tried again
         assert 1 == (await run.look()).withdrawn
         await run.look()
     else:

@@ -27,7 +27,7 @@ def operation(effect: Effect, **options: Any) -> Operation:
         effect=effect,
         source=Source.ASSUMED,
         reference="toy",
-        deadline=3.0,
+        deadline=10.0,
         recovery="look",
         **options,
     )
