@@ -8,29 +8,23 @@ import json
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 
 import typer
 from pydantic import ValidationError
 
-from plait.content.text import printable
 from plait.effects_text import print_effect, print_effects, print_reconciled, standing
-from plait.http.errors import ConfigurationError, InvalidInput, PlaitError
+from plait.http.errors import InvalidInput
 from plait.ledger import CannotLook, Ledger, Reconciled, Recorded, Timing, store
 from plait.ledger.ledger import DEFAULT_PATH
 from plait.ledger.sweep import reconcile_due, sweep_due, sweep_one
 from plait.ledger.tables import State
 from plait.ledger.views import EffectView, Which, count_unclear, list_effects, show_effect
+from plait.ledger_cli import NOT_DONE, AsJson, LedgerUrl, opened_ledger, print_json, run
 from plait.recovery import Recovery, openers_from, unopened
 
-R = TypeVar("R")
-
-UNKNOWN: Final = 1
-UNUSABLE: Final = 2
 SETTLED: Final = frozenset({"done", "rejected", "absent"})
 BATCH: Final = 1000
 _AGE: Final = re.compile(r"(\d+)([dhms])")
@@ -43,11 +37,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-LedgerUrl = Annotated[
-    str,
-    typer.Option("--ledger", envvar="PLAIT_LEDGER_URL", help="A file path or a PostgreSQL URL."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="The effect's external id.")]
 
 
@@ -64,18 +53,18 @@ def list_(
     """List what is open: how old, next look, who is at it, and why."""
 
     async def work() -> tuple[list[EffectView], int]:
-        async with _opened(ledger) as opened:
+        async with opened_ledger(ledger) as opened:
             views = await opened.ask(partial(list_effects, which=which, run_key=run_key, limit=limit))
             return views, await opened.ask(count_unclear)
 
-    views, unclear = _run(work())
+    views, unclear = run(work())
     if as_json:
-        _print_json(views)
+        print_json(views)
     else:
         print_effects(views)
     if check and unclear:
         typer.echo(f"{unclear} unclear: unknown effects that nobody is at, and incidents", err=True)
-        raise typer.Exit(UNKNOWN)
+        raise typer.Exit(NOT_DONE)
 
 
 @app.command()
@@ -83,12 +72,12 @@ def show(external_id: Id, *, as_json: AsJson = False, ledger: LedgerUrl = str(DE
     """Show one effect with its attempts, their times, and what the vendor said."""
 
     async def work() -> EffectView:
-        async with _opened(ledger) as opened:
+        async with opened_ledger(ledger) as opened:
             return await _view(opened, external_id)
 
-    view = _run(work())
+    view = run(work())
     if as_json:
-        typer.echo(json.dumps(view.model_dump(mode="json"), indent=2))
+        print_json(view)
     else:
         print_effect(view)
 
@@ -118,19 +107,19 @@ def reconcile(
     async def work() -> list[Reconciled]:
         if everything == (external_id is not None):
             raise InvalidInput("give one effect's ID, or --all; plait effects list shows what is open")
-        async with _opened(ledger, timing) as opened, Recovery(openers_from(os.environ)) as found:
+        async with opened_ledger(ledger, timing) as opened, Recovery(openers_from(os.environ)) as found:
             if external_id is not None:
                 return [await _look_at(opened, found, external_id)]
             looked = await reconcile_due(opened, found.restore, limit=limit)
             return looked + await sweep_due(opened, found.restore, limit=limit)
 
-    made = _run(work())
+    made = run(work())
     if as_json:
-        _print_json(made)
+        print_json(made)
     else:
         print_reconciled(made)
     if any(item.became not in SETTLED for item in made):
-        raise typer.Exit(UNKNOWN)
+        raise typer.Exit(NOT_DONE)
 
 
 @app.command()
@@ -161,7 +150,7 @@ def resolve(
         if not by.strip() or not note.strip():
             raise InvalidInput("--by and --note may not be empty: a later reader must know who knew, and how")
         verdict: Literal["landed", "absent"] = "landed" if landed else "absent"
-        async with _opened(ledger) as opened:
+        async with opened_ledger(ledger) as opened:
             view = await _view(opened, external_id)
             made, found_id = _said(view, result, vendor_id) if landed else (None, None)
             if not yes:
@@ -171,7 +160,7 @@ def resolve(
             )
         return verdict
 
-    typer.echo(f"{external_id} is resolved as {_run(work())}")
+    typer.echo(f"{external_id} is resolved as {run(work())}")
 
 
 @app.command()
@@ -184,7 +173,7 @@ def retain(
 
     async def work() -> int:
         age, total = _age(older_than), 0
-        async with _opened(ledger) as opened:
+        async with opened_ledger(ledger) as opened:
             while dropped := await opened.database.write(
                 lambda connection: store.compact(opened.database, connection, older_than=age, limit=BATCH),
                 commit="verdict",
@@ -192,26 +181,7 @@ def retain(
                 total += dropped
         return total
 
-    typer.echo(f"{_run(work())} effects compacted")
-
-
-@asynccontextmanager
-async def _opened(url: str, timing: Timing | None = None) -> AsyncIterator[Ledger]:
-    ledger = Ledger.open(url, timing=timing)
-    path = ledger.database.path
-    if path is not None and not path.exists():
-        raise ConfigurationError(f"there is no ledger at {path}; name one with --ledger or PLAIT_LEDGER_URL")
-    async with ledger:
-        yield ledger
-
-
-def _run(work: Coroutine[Any, Any, R]) -> R:
-    try:
-        return asyncio.run(work)
-    except PlaitError as error:
-        typer.echo(f"plait effects: {printable(str(error))}", err=True)
-        unusable = isinstance(error, InvalidInput | ConfigurationError)
-        raise typer.Exit(UNUSABLE if unusable else UNKNOWN) from None
+    typer.echo(f"{run(work())} effects compacted")
 
 
 async def _view(ledger: Ledger, external_id: str) -> EffectView:
@@ -292,10 +262,6 @@ def _age(text: str) -> float:
     if match is None:
         raise InvalidInput(f"--older-than {text!r} is no age; write a number and d, h, m or s, as in 90d")
     return float(int(match[1]) * _SECONDS[match[2]])
-
-
-def _print_json(models: list[Any]) -> None:
-    typer.echo(json.dumps([model.model_dump(mode="json") for model in models], indent=2))
 
 
 if __name__ == "__main__":

@@ -4,25 +4,25 @@ Exit codes: 0 all is well, 1 something is overdue (`list --check`) or not done, 
 """
 
 import asyncio
-import json
 import os
 import secrets
 import sys
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final
 
 import typer
 
 from plait.content.remark import code_span, escape_markdown
-from plait.content.text import counted, one_line, printable
+from plait.content.text import counted, one_line
 from plait.effects_text import span
-from plait.http.errors import ConfigurationError, InvalidInput, PlaitError
+from plait.http.errors import ConfigurationError, InvalidInput
 from plait.ledger import Ledger
 from plait.ledger.ledger import DEFAULT_PATH
 from plait.ledger.review_views import ReviewView, WhichReviews, find_reviews, list_reviews, show_review
 from plait.ledger.store import reviews as store
+from plait.ledger_cli import NOT_DONE, AsJson, LedgerUrl, opened_ledger, print_json, run
 from plait.recovery import VARIABLES, openers_from
 from plait.reviews import Inbox
 from plait.reviews_text import left, print_review, print_reviews, standing
@@ -30,10 +30,6 @@ from plait.vendors.placet.client import PlacetClient
 from plait.vendors.placet.models import MessageContent
 from plait.vendors.placet.recovery import PostMessage
 
-R = TypeVar("R")
-
-NOT_DONE: Final = 1
-UNUSABLE: Final = 2
 MANY: Final = 10_000
 NAMED: Final = 20
 """Questions that one reminder names."""
@@ -45,11 +41,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-LedgerUrl = Annotated[
-    str,
-    typer.Option("--ledger", envvar="PLAIT_LEDGER_URL", help="A file path or a PostgreSQL URL."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="The review's id.")]
 
 
@@ -66,13 +57,13 @@ def list_(
     """List what waits: for how long, how much time is left, what happens then."""
 
     async def work() -> list[ReviewView]:
-        async with _opened(ledger) as opened:
+        async with opened_ledger(ledger) as opened:
             listed = await opened.ask(partial(list_reviews, which=which, run_key=run_key, limit=limit))
             return await _whole(opened, [view.id for view in listed])
 
-    views = _run(work())
+    views = run(work())
     if as_json:
-        typer.echo(json.dumps([view.model_dump(mode="json") for view in views], indent=2))
+        print_json(views)
     else:
         print_reviews(views)
     if check and any(standing(view) == "overdue" for view in views):
@@ -84,12 +75,12 @@ def show(review_id: Id, *, as_json: AsJson = False, ledger: LedgerUrl = str(DEFA
     """Show one review: what was asked, where, and every answer that was seen."""
 
     async def work() -> ReviewView:
-        async with _opened(ledger) as opened:
+        async with opened_ledger(ledger) as opened:
             return await opened.ask(partial(show_review, review_id=review_id))
 
-    view = _run(work())
+    view = run(work())
     if as_json:
-        typer.echo(json.dumps(view.model_dump(mode="json"), indent=2))
+        print_json(view)
     else:
         print_review(view)
 
@@ -109,7 +100,7 @@ def remind(
     async def work() -> int:
         if everything == (review_id is not None):
             raise InvalidInput("give one review's ID, or --all; plait reviews list shows what waits")
-        async with _opened(ledger) as opened, _placet() as client:
+        async with opened_ledger(ledger) as opened, _placet() as client:
             if review_id is None:
                 listed = await opened.ask(partial(list_reviews, limit=MANY))
                 views = await _whole(opened, [view.id for view in listed if view.state == "waiting"])
@@ -117,7 +108,7 @@ def remind(
                 views = [await opened.ask(partial(show_review, review_id=review_id))]
             return await _remind(opened, client, views)
 
-    told = _run(work())
+    told = run(work())
     typer.echo(f"{counted(told, 'channel')} reminded")
 
 
@@ -138,7 +129,7 @@ def withdraw(
     async def work() -> str:
         if not by.strip() or not note.strip():
             raise InvalidInput("--by and --note may not be empty: a later reader must know who, and why")
-        async with _opened(ledger) as opened:
+        async with opened_ledger(ledger) as opened:
             view = await opened.ask(partial(show_review, review_id=review_id))
             if not yes:
                 await asyncio.to_thread(_confirm, view)
@@ -156,26 +147,7 @@ def withdraw(
                 await Inbox(opened, client).close(review_id)
             return "its messages were retracted"
 
-    typer.echo(f"{review_id} is withdrawn; {_run(work())}")
-
-
-def _run(work: Coroutine[Any, Any, R]) -> R:
-    try:
-        return asyncio.run(work)
-    except PlaitError as error:
-        typer.echo(f"plait reviews: {printable(str(error))}", err=True)
-        unusable = isinstance(error, InvalidInput | ConfigurationError)
-        raise typer.Exit(UNUSABLE if unusable else NOT_DONE) from None
-
-
-@asynccontextmanager
-async def _opened(url: str) -> AsyncIterator[Ledger]:
-    ledger = Ledger.open(url)
-    path = ledger.database.path
-    if path is not None and not path.exists():
-        raise ConfigurationError(f"there is no ledger at {path}; name one with --ledger or PLAIT_LEDGER_URL")
-    async with ledger:
-        yield ledger
+    typer.echo(f"{review_id} is withdrawn; {run(work())}")
 
 
 @asynccontextmanager
