@@ -53,6 +53,8 @@ ONE_BY_ONE: Final = 40
 """So many Pletor runs are read singly; more are read as a list."""
 GAP: Final = 0.75
 """Seconds a channel and pass at least: one list call each stays under 100 a minute (placet.md §2)."""
+RETRY: Final = 1.0
+"""Seconds until refused resumptions are looked at again."""
 LISTEN_AGAIN: Final = 60.0
 """Seconds after which the event channel is opened anew."""
 
@@ -90,6 +92,9 @@ class _Desk:
     pletor: PletorClient | None
     inbox: Inbox
     bell: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set where there may be something to look at."""
+    decided: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set where there may be something to resume."""
     result: ResumeReviews = field(default_factory=ResumeReviews)
     calls: Counter[str] = field(default_factory=Counter)
 
@@ -134,26 +139,37 @@ async def resume_reviews(
 
 
 async def _serve(desk: _Desk, watch_for: float, pace: float) -> None:
-    """Look at Placet until the time is over; a long look elsewhere meanwhile delays no decision there."""
+    """Look at Placet until the time is over; a Prefect or Pletor that is slow delays no decision there."""
     end = time.monotonic() + watch_for
-    elsewhere = asyncio.create_task(_watch_elsewhere(desk, end))
+    beside = [
+        asyncio.create_task(work) for work in (_watch_elsewhere(desk, end), _watch_decided(desk, end, pace))
+    ]
     try:
         while True:
             began = time.monotonic()
             desk.bell.clear()
             found = await desk.inbox.work()
             _add(desk, found)
-            refused = await _resume(desk)
             if time.monotonic() >= end:
                 break
-            if elsewhere.done():
-                await elsewhere  # an error ends the flow
-            await _rest(desk, began, found, min(pace, 1.0) if refused else pace, end)
-        await elsewhere
+            await asyncio.gather(*(task for task in beside if task.done()))  # an error ends the flow
+            await _rest(desk, began, found, pace, end)
+        await asyncio.gather(*beside)
     finally:
-        elsewhere.cancel()
-        await asyncio.gather(elsewhere, return_exceptions=True)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
     await _resume(desk)
+
+
+async def _watch_decided(desk: _Desk, end: float, pace: float) -> None:
+    """Resume what is decided, as soon as it is; what was refused is tried again."""
+    while time.monotonic() < end:
+        desk.decided.clear()
+        refused = await _resume(desk)
+        wait = min(pace, RETRY if refused else pace, max(0.0, end - time.monotonic()))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(desk.decided.wait(), wait)
 
 
 async def _watch_elsewhere(desk: _Desk, end: float) -> None:
@@ -222,6 +238,7 @@ async def _look_at_pletor(desk: _Desk) -> None:
         views = await desk.ledger.ask(partial(find_reviews, review_ids=by_run[run.id]))
         if decided := await look(desk.ledger, run, views):
             desk.result.decided += len(decided)
+            desk.decided.set()
             desk.bell.set()
 
 
@@ -285,6 +302,8 @@ async def _listen(desk: _Desk, credentials: PlacetCredentials) -> None:
 def _add(desk: _Desk, found: Pass) -> None:
     desk.result.passes += 1
     desk.result.decided += len(found.decided)
+    if found.decided:
+        desk.decided.set()
     desk.result.put_again += found.put_again
     desk.calls.update(found.calls)
     for words in found.troubles:
