@@ -8,6 +8,9 @@ from pathlib import Path
 MEGABYTE = 1024 * 1024
 PLACET_LIMIT = 100
 """Requests a minute and route (placet.md §2)."""
+RESUMER = "benchmarks.reviews.resumer"
+SCRIPT = "benchmarks.reviews.script"
+"""Modules that run as processes of their own."""
 
 
 @dataclass(slots=True)
@@ -71,6 +74,18 @@ def flow_run_processes(flow_run_ids: Iterable[str]) -> int:
             continue
         named = [one.partition("=")[2] for one in environment.split("\0") if "FLOW_RUN_ID=" in one]
         found += any(one in wanted for one in named)
+    return found
+
+
+def processes_called(*words: str) -> int:
+    """How many processes have all of these words in their command line (Linux)."""
+    found = 0
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = file.read_bytes().decode("utf-8", "replace").split("\0")
+        except OSError:
+            continue
+        found += set(words) <= set(command)
     return found
 
 

@@ -9,7 +9,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from benchmarks.reviews.figures import Figures, busiest, peak_memory
+from benchmarks.reviews.figures import RESUMER, SCRIPT, Figures, busiest, peak_memory, processes_called
 from benchmarks.reviews.people import accepted, answer_all
 from benchmarks.reviews.script import review_id
 from deployments.local import free_port, process_group
@@ -35,10 +35,10 @@ async def measure(count: int, folder: Path, *, window: float, patience: float) -
         await asyncio.to_thread(_script, environment, "ask", count)
     figures.facts["asking"] = f"{time.monotonic() - began:.0f} s, without Placet's limit"
     with start_sandbox(state=state, port=port) as sandbox:
-        figures.processes = 0  # the script has ended
+        figures.processes = processes_called(SCRIPT, str(count))
         log = folder / "scripts.jsonl"
         log.touch()
-        command = [sys.executable, "-m", "benchmarks.reviews.resumer", str(log), str(window)]
+        command = [sys.executable, "-m", RESUMER, str(log), str(window)]
         with process_group(command, env=environment, log=folder / "scripts-resumer.log") as process:
             await _windows(log, 1, patience)
             rest = _rates(log)[-1]
@@ -49,7 +49,8 @@ async def measure(count: int, folder: Path, *, window: float, patience: float) -
             figures.facts["answering all"] = f"{max(answered.values()) - min(answered.values()):.0f} s"
             await _until_decided(folder, patience)
             await _windows(log, len(_rates(log)) + 1, patience)
-            figures.resumers, figures.peak = 1, peak_memory(process.pid)
+            figures.resumers = processes_called(RESUMER, str(log))
+            figures.peak = peak_memory(process.pid)
         figures.calls = busiest(_rates(log))
         figures.facts["at rest"] = ", ".join(f"{route} {rate:.0f}/min" for route, rate in rest.items())
         await _judge(figures, environment, sandbox.url, answered)
@@ -57,7 +58,7 @@ async def measure(count: int, folder: Path, *, window: float, patience: float) -
 
 
 def _script(environment: dict[str, str], what: str, count: int) -> str:
-    command = [sys.executable, "-m", "benchmarks.reviews.script", what, str(count)]
+    command = [sys.executable, "-m", SCRIPT, what, str(count)]
     return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
 
 

@@ -17,7 +17,14 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
 
-from benchmarks.reviews.figures import Figures, busiest, flow_run_processes, peak_memory
+from benchmarks.reviews.figures import (
+    RESUMER,
+    Figures,
+    busiest,
+    flow_run_processes,
+    peak_memory,
+    processes_called,
+)
 from benchmarks.reviews.people import accepted, answer_all, pletor_run
 from deployments.local import process_group
 from plait.ledger import Ledger
@@ -58,7 +65,7 @@ async def measure(
                     )
                     await _until(client, ids, {StateType.COMPLETED}, patience)
                     await asyncio.sleep(window)
-                    figures.resumers, figures.peak = 1, peak_memory(pid)
+                    figures.resumers, figures.peak = processes_called(RESUMER, str(log)), peak_memory(pid)
                     windows = [json.loads(line) for line in log.read_text().splitlines()]
                 await _judge(figures, client, sandbox.url, folder, answered)
                 figures.calls = busiest(
@@ -139,7 +146,7 @@ async def _runs(client: PrefectClient, ids: list[UUID]) -> list[FlowRun]:
 def _resumer(environment: dict[str, str], folder: Path, window: float) -> Iterator[tuple[int, Path]]:
     log = folder / "resumed.jsonl"
     log.touch()
-    command = [sys.executable, "-m", "benchmarks.reviews.resumer", str(log), str(window)]
+    command = [sys.executable, "-m", RESUMER, str(log), str(window)]
     with process_group(command, env=environment, log=folder / "resumer.log") as process:
         yield process.pid, log
 
@@ -181,4 +188,5 @@ async def _judge(
     }
     figures.wrong += [f"{name}: {counts.get(name)}" for name, n in wanted.items() if counts.get(name) != n]
     figures.wrong += [f"{figures.processes} processes of waiting runs"] if figures.processes else []
+    figures.wrong += [] if figures.resumers == 1 else [f"{figures.resumers} processes of resume_reviews"]
     figures.wrong += [] if len(views) == figures.waiting else [f"{len(views)} questions"]
