@@ -35,13 +35,13 @@ async def measure(count: int, folder: Path, *, window: float, patience: float) -
         await asyncio.to_thread(_script, environment, "ask", count)
     figures.facts["asking"] = f"{time.monotonic() - began:.0f} s, without Placet's limit"
     with start_sandbox(state=state, port=port) as sandbox:
-        figures.processes = processes_called(SCRIPT, str(count))
         log = folder / "scripts.jsonl"
         log.touch()
         command = [sys.executable, "-m", RESUMER, str(log), str(window)]
         with process_group(command, env=environment, log=folder / "scripts-resumer.log") as process:
             await _windows(log, 1, patience)
             rest = _rates(log)[-1]
+            figures.processes = processes_called(SCRIPT, str(count))
             ids = await _messages(folder, count)
             answered = await answer_all(
                 sandbox.url, [(message_id, _own_answer(n)) for n, message_id in enumerate(ids)]
@@ -104,6 +104,8 @@ async def _judge(figures: Figures, environment: dict[str, str], url: str, answer
         (view.decided_at or 0) - answered[view.messages[0].message_id or ""] for view in views
     ]
     began = time.monotonic()
+    figures.wrong += [f"{figures.processes} processes of scripts"] if figures.processes else []
+    figures.wrong += [] if figures.resumers == 1 else [f"{figures.resumers} processes of resume_reviews"]
     first = await asyncio.to_thread(_script, environment, "go-on", figures.waiting)
     figures.facts["all scripts going on"] = f"{time.monotonic() - began:.0f} s"
     second = await asyncio.to_thread(_script, environment, "go-on", figures.waiting)

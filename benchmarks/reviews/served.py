@@ -63,6 +63,8 @@ async def measure(
                         sandbox.url,
                         [(view.messages[0].message_id or "", _own_answer(view.run_key)) for view in views],
                     )
+                    took = max(answered.values()) - min(answered.values())
+                    figures.facts["answering all"] = f"{took:.1f} s"
                     await _until(client, ids, {StateType.COMPLETED}, patience)
                     await asyncio.sleep(window)
                     figures.resumers, figures.peak = processes_called(RESUMER, str(log)), peak_memory(pid)
