@@ -284,10 +284,11 @@ async def test_a_regeneration_is_another_picture_under_another_id(http):
     run_id = await _created(http, REVIEWED_POSTER)
     [first] = (await _when(http, run_id, _asks(1)))["pending_reviews"]
     await _decide(http, run_id, first, "regenerate", feedback="bluer")
-    again = (await http.get(f"/runs/{run_id}")).json()
-    assert (again["awaiting_human_review"], again["pending_reviews"]) == (False, [])
-    [second] = (await _when(http, run_id, _asks(1)))["pending_reviews"]
-    assert second["id"] != first["id"]
+    again = await _when(http, run_id, _asks(1))
+    seen_at = time.time()
+    [second], [settled] = again["pending_reviews"], again["reviews"]
+    assert second["id"] != first["id"] == settled["id"]
+    assert settled["decided_at"] + QUICK <= second["created_at"] <= seen_at
     pictures = [
         (await http.get(f"/assets/{review['options'][0]['asset_id']}")).json() for review in (first, second)
     ]
