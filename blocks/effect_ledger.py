@@ -16,6 +16,7 @@ VARIABLES: Final = {
     "env": "PLAIT_ENV",
     "lease": "PLAIT_LEDGER_LEASE",
     "patience": "PLAIT_LEDGER_PATIENCE",
+    "max_pause": "PLAIT_LEDGER_MAX_PAUSE",
     "landing_cap": "PLAIT_LEDGER_LANDING_CAP",
     "visibility_cap": "PLAIT_LEDGER_VISIBILITY_CAP",
 }
@@ -25,8 +26,8 @@ class EffectLedger(CredentialsBlock):
     """The ledger that makes each effect happen once. Everything that shares effects shares a ledger.
 
     From the environment, all optional: `PLAIT_LEDGER_URL`, `PLAIT_ENV`, and in seconds
-    `PLAIT_LEDGER_LEASE`, `PLAIT_LEDGER_PATIENCE`, `PLAIT_LEDGER_LANDING_CAP` and
-    `PLAIT_LEDGER_VISIBILITY_CAP`.
+    `PLAIT_LEDGER_LEASE`, `PLAIT_LEDGER_PATIENCE`, `PLAIT_LEDGER_MAX_PAUSE`,
+    `PLAIT_LEDGER_LANDING_CAP` and `PLAIT_LEDGER_VISIBILITY_CAP`.
 
     Example:
         ```python
@@ -68,6 +69,13 @@ class EffectLedger(CredentialsBlock):
         description="Seconds a call waits for another runner or for the next look before it gives up.",
         ge=0,
     )
+    max_pause: float | None = Field(
+        default=None,
+        title="Longest pause",
+        description="Seconds a runner on another host may stand still with a request in hand; after that it "
+        "counts as ended. Empty: 900 on PostgreSQL, and no limit on SQLite, where an end can be proved.",
+        ge=0,
+    )
     landing_cap: float | None = Field(
         default=None,
         title="Landing cap",
@@ -96,6 +104,7 @@ class EffectLedger(CredentialsBlock):
         timing = Timing(
             lease=self.lease,
             patience=self.patience,
+            max_pause=self.max_pause,
             landing_cap=self.landing_cap,
             visibility_cap=self.visibility_cap,
         )

@@ -19,7 +19,8 @@ from plait.effects_text import print_effect, print_effects, print_reconciled, st
 from plait.http.errors import InvalidInput
 from plait.ledger import CannotLook, Ledger, Reconciled, Recorded, Timing, store
 from plait.ledger.ledger import DEFAULT_PATH
-from plait.ledger.sweep import reconcile_due, sweep_due, sweep_one
+from plait.ledger.settle import first_sweep
+from plait.ledger.sweep import reconcile_due, recorded, sweep_due, sweep_one
 from plait.ledger.tables import State
 from plait.ledger.views import EffectView, Which, count_unclear, list_effects, show_effect
 from plait.ledger_cli import NOT_DONE, AsJson, LedgerUrl, opened_ledger, print_json, run
@@ -174,6 +175,7 @@ def retain(
     async def work() -> int:
         age, total = _age(older_than), 0
         async with opened_ledger(ledger) as opened:
+            await opened.bury()
             while dropped := await opened.database.write(
                 lambda connection: store.compact(opened.database, connection, older_than=age, limit=BATCH),
                 commit="verdict",
@@ -251,10 +253,21 @@ def _confirm(view: EffectView, verdict: str) -> None:
 async def _resolve(ledger: Ledger, external_id: str, **said: Any) -> None:
     row = await ledger.database.read(lambda connection: store.effect_of(connection, external_id))
     dead = await ledger.dead({row.holder}) if row.holder is not None else frozenset()
+    sweep_in = _sweep_in(row, ledger.timing)
     await ledger.database.write(
-        lambda connection: store.resolve(ledger.database, connection, external_id, dead=dead, **said),
+        lambda connection: store.resolve(
+            ledger.database, connection, external_id, dead=dead, sweep_in=sweep_in, **said
+        ),
         commit="verdict",
     )
+
+
+def _sweep_in(row: store.AnyRow, timing: Timing) -> float | None:
+    """When a person's "absent" is looked at once more; None where no look from here can tell."""
+    try:
+        return first_sweep(unopened(recorded(row)).operation, timing, 0.0)
+    except CannotLook:
+        return None
 
 
 def _age(text: str) -> float:

@@ -7,15 +7,19 @@ is tried alone, so that one cannot fail the others.
 """
 
 import asyncio
+import os
 import queue
 import random
+import socket
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -55,6 +59,7 @@ class _Job:
     until: float
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
+    about: str
     tries: int = 0
     answer: Any = field(default=None, init=False)
     error: Exception | None = field(default=None, init=False)
@@ -78,10 +83,18 @@ class Database:
     """SQLite (WAL, `synchronous=FULL`) or PostgreSQL, by URL or file path."""
 
     def __init__(
-        self, url: str | Path, *, busy_timeout: float = 5.0, now: Callable[[], float] | None = None
+        self,
+        url: str | Path,
+        *,
+        busy_timeout: float = 5.0,
+        silence: float = 10.0,
+        now: Callable[[], float] | None = None,
     ) -> None:
+        """`silence`: so many seconds beyond a call's patience a server may say nothing at all."""
         self.url = parse_url(url)
         self.busy_timeout = busy_timeout
+        self.silence = silence
+        self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
         self._virtual_now = now
         self._engine = self._create_engine()
         self._readers: ThreadPoolExecutor | None = None
@@ -128,25 +141,61 @@ class Database:
             readers.shutdown()  # a read whose caller was cancelled still has its connection
         self._engine.dispose()
 
-    async def write(self, work: Work[R], *, commit: str, patience: float = 30.0) -> R:
+    async def write(self, work: Work[R], *, commit: str, patience: float = 30.0, about: str = "") -> R:
         """Run a repeatable job in a write transaction and return once it is durable.
 
-        Raises what the job raises, or `LedgerUnavailable` after `patience` seconds of refusals.
-        A cancelled caller leaves the job to be committed.
+        `about` is the row it locks: a group locks in this order, as every other process does. Raises
+        what the job raises, or `LedgerUnavailable` after `patience` seconds of refusals or somewhat
+        more of silence. A cancelled caller leaves the job to be committed.
         """
         loop = asyncio.get_running_loop()
         if self._writer is None:
             raise LedgerUnavailable(f"the ledger {self} is closed")
-        job = _Job(work, commit, time.monotonic() + patience, loop, loop.create_future())
+        job = _Job(work, commit, time.monotonic() + patience, loop, loop.create_future(), about)
         self._jobs.put(job)
-        answer: R = await job.future
-        return answer
+        return await self._answer(job.future, patience)
 
     async def read(self, work: Work[R]) -> R:
         """Run a query in a reader's thread; it sees what is committed. Raises `LedgerUnavailable`."""
         if self._readers is None:
             raise LedgerUnavailable(f"the ledger {self} is closed")
-        return await asyncio.wrap_future(self._readers.submit(self.read_now, work))
+        return await self._answer(asyncio.wrap_future(self._readers.submit(self.read_now, work)))
+
+    async def _answer(self, future: asyncio.Future[R], patience: float = 0.0) -> R:
+        """What a thread answers; a server that is silent for too long loses its connections."""
+        alarm = asyncio.get_running_loop().call_later(patience + self.silence, self._hang_up)
+        try:
+            return await future
+        finally:
+            alarm.cancel()
+
+    @contextmanager
+    def impatient(self) -> Iterator[None]:
+        """The same for calls without an event loop."""
+        if self.is_sqlite:
+            yield
+            return
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(self.silence):
+                self._hang_up()
+
+        threading.Thread(target=watch, name="plait-ledger-watch", daemon=True).start()
+        try:
+            yield
+        finally:
+            done.set()
+
+    def _hang_up(self) -> None:
+        """Wake every thread that waits for the server: its call ends as after a cut connection."""
+        if self.is_sqlite:
+            return
+        import psycopg  # noqa: PLC0415 - a ledger in a file never needs it
+
+        for connection in list(self._connections):
+            with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as line:
+                line.shutdown(socket.SHUT_RDWR)
 
     def read_now(self, work: Work[R]) -> R:
         """The same for code without an event loop."""
@@ -191,6 +240,7 @@ class Database:
                     stop = True
                     break
                 group.append(more)
+            group.sort(key=attrgetter("about"))  # two processes that lock the same rows meet in no circle
             self._settle(group)
             if stop:
                 break
@@ -300,6 +350,7 @@ class Database:
                 _configure_sqlite(connection)
             else:
                 self._configure_postgresql(connection)
+                self._connections.add(connection)
         except BaseException:
             connection.close()  # the pool forgets one that was not ready
             raise

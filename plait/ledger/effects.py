@@ -133,6 +133,7 @@ class Effects:
                 ],
                 commit="claim",
                 patience=self._ledger.timing.patience,
+                about=prepared[0][2].key.external_id if prepared else "",
             )
         except LedgerUnavailable as error:
             answers = [error] * len(prepared)
@@ -192,6 +193,7 @@ class Effects:
             except PermitRefused:
                 if self._ledger.clock.now() >= until:
                     raise
+                await self._ledger.clock.sleep(POLL)
 
     def _runner(self, recipe: Recipe[R], claimed: store.Claim) -> Runner[R]:
         return Runner(self._ledger, recipe, claimed)
@@ -204,6 +206,7 @@ class Effects:
                 partial(self._claim_in, intent=intent, nonce=nonce, dead=dead),
                 commit="claim",
                 patience=self._ledger.timing.patience,
+                about=intent.key.external_id,
             )
             if isinstance(answer, store.Claim):
                 if answer.took_over:

@@ -2,15 +2,17 @@
 
 import secrets
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from plait.clock import Clock
 from plait.http.errors import PlaitError, RequestRejected
 from plait.http.operation import Operation
 from plait.ledger import store
-from plait.ledger.database import Database
+from plait.ledger.database import Database, Work
 from plait.ledger.errors import PermitRefused
 from plait.ledger.timing import Timing
+
+W = TypeVar("W")
 
 ANSWER_CUT: Final = 2000
 """How many characters of a vendor's words an attempt keeps."""
@@ -32,13 +34,16 @@ class EffectGuard:
     nonce: str | None = None
     _write_until: float = field(default=0.0, init=False)
 
+    async def _write(self, work: Work[W], *, commit: str, patience: float) -> W:
+        return await self.database.write(work, commit=commit, patience=patience, about=self.claim.external_id)
+
     async def permit(self) -> None:
         """Step 3. The local clock is read before the transaction begins (E1)."""
         nonce = secrets.token_hex(8)
         self.served.add(nonce)
         begun = self.clock.now()
         try:
-            granted = await self.database.write(
+            granted = await self._write(
                 lambda connection: store.permit(
                     self.database,
                     connection,
@@ -75,7 +80,7 @@ class EffectGuard:
             self.nonce,
             self.timing.landing(self.operation) + self.timing.visibility(self.operation),
         )
-        await self.database.write(
+        await self._write(
             lambda connection: store.wrote_late(
                 self.database, connection, self.claim.external_id, nonce, sweep_in=sweep_in
             ),
@@ -87,7 +92,7 @@ class EffectGuard:
         """The vendor did nothing; the transport asks again under a new permit."""
         nonce = self.take_nonce()
         if nonce is not None:
-            await self.database.write(
+            await self._write(
                 lambda connection: store.refuse(
                     self.database, connection, self.claim.external_id, nonce, answer=answer_of(error)
                 ),
@@ -99,7 +104,7 @@ class EffectGuard:
         """Not one byte left: the attempt is closed."""
         nonce = self.take_nonce()
         if nonce is not None:
-            await self.database.write(
+            await self._write(
                 lambda connection: store.not_sent(self.database, connection, self.claim.external_id, nonce),
                 commit="quiet",
                 patience=self.timing.record_patience,
@@ -113,7 +118,7 @@ class EffectGuard:
     async def silence(self, nonce: str, *, error: PlaitError | None = None, answered: bool = False) -> None:
         """Record that the attempt is quiet, with what the vendor said if it said anything."""
         answer = answer_of(error) if error is not None else None
-        await self.database.write(
+        await self._write(
             lambda connection: store.quiet(
                 self.database, connection, self.claim.external_id, nonce, answer=answer, answered=answered
             ),

@@ -1,12 +1,14 @@
 """Opening and closing a ledger, and everything that belongs to one instance of it."""
 
 import asyncio
+import math
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from sqlalchemy import Connection
 
@@ -25,6 +27,10 @@ from plait.ledger.timing import Timing
 R = TypeVar("R")
 
 DEFAULT_PATH: Final = Path("~/.plait/ledger.db")
+BUSY_PAUSE: Final = 0.05
+"""Seconds between two tries to open a file that another process is opening."""
+BUSY_TIMEOUT: Final = 5.0
+"""Seconds a write waits for another process, but never a third of the lease (E5)."""
 POSTGRESQL_MAX_PAUSE: Final = 900.0
 """P where runners may live on several hosts, so that proof of death is not always possible."""
 
@@ -38,9 +44,10 @@ class Ledger:
     def __init__(self, database: Database, *, timing: Timing, clock: Clock) -> None:
         self.database = database
         self.clock = clock
-        self.timing = timing
-        if timing.max_pause is None and not database.is_sqlite:
-            self.timing = replace(timing, max_pause=POSTGRESQL_MAX_PAUSE)
+        pause = timing.max_pause
+        if pause is None and not database.is_sqlite:
+            pause = POSTGRESQL_MAX_PAUSE
+        self.timing = replace(timing, max_pause=None if pause == math.inf else pause)
         self.folder = process.run_folder(database.path)
         self._process: process.Process | None = None
         self._renewal: Renewal | None = None
@@ -50,7 +57,9 @@ class Ledger:
         cls, url: str | Path = DEFAULT_PATH, *, timing: Timing | None = None, clock: Clock | None = None
     ) -> Self:
         """A ledger by file path, `sqlite:///…` or `postgresql://…`; opened by `async with`."""
-        return cls(Database(url), timing=timing or Timing(), clock=clock or BootClock())
+        timing = timing or Timing()
+        database = Database(url, busy_timeout=min(BUSY_TIMEOUT, timing.lease / 4))
+        return cls(database, timing=timing, clock=clock or BootClock())
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self._set_up)
@@ -109,10 +118,23 @@ class Ledger:
 
     def _dead_of(self, rows: list[store.AnyRow]) -> frozenset[str]:
         return frozenset(
-            row.holder
-            for row in rows
-            if row.ended_at is not None or process.proved_dead(self.folder, as_process(row))
+            row.holder for row in rows if row.ended_at is not None or self._proved_dead(as_process(row))
         )
+
+    def _proved_dead(self, other: process.Process) -> bool:
+        return process.proved_dead(self.folder, other, one_host=self.database.is_sqlite)
+
+    async def bury(self) -> int:
+        """Record the end of instances that are proved dead; their lock files go. Returns how many."""
+        rows = await self.database.read(store.unended)
+        dead = await asyncio.to_thread(self._dead_of, rows)
+        if dead:
+            await self.database.write(
+                lambda connection: store.bury(self.database, connection, dead), commit="verdict"
+            )
+        for holder in dead:
+            process.forget(self.folder, holder)
+        return len(dead)
 
     async def describe(self, holder: str) -> str:
         """Which process a holder is, for people."""
@@ -122,10 +144,10 @@ class Ledger:
     def _set_up(self) -> None:
         self._require_writable()
         try:
-            upgrade(self.database)
+            self._when_free(lambda: upgrade(self.database))
             self._process = process.enter(self.folder)
             values = asdict(self._process) | {"ended_at": None}
-            self.database.write_now(lambda connection: store.register(connection, values), commit="claim")
+            self._when_free(lambda: self._register(values))
             self.database.start()
         except BaseException as error:
             self.database.stop()
@@ -135,6 +157,21 @@ class Ledger:
                     f"{error.message}. Choose another place with PLAIT_LEDGER_URL or the EffectLedger block"
                 ) from error
             raise
+
+    def _register(self, values: dict[str, Any]) -> None:
+        with self.database.impatient():
+            self.database.write_now(lambda connection: store.register(connection, values), commit="claim")
+
+    def _when_free(self, work: Callable[[], None]) -> None:
+        """Wait for others that open the same file: a first one migrates it meanwhile."""
+        until = time.monotonic() + self.timing.patience
+        while True:
+            try:
+                return work()
+            except LedgerUnavailable as error:
+                if not is_busy(error) or time.monotonic() >= until:
+                    raise
+                time.sleep(BUSY_PAUSE)
 
     def _require_writable(self) -> None:
         path = self.database.path
@@ -151,6 +188,10 @@ class Ledger:
             ) from error
 
     def _tear_down(self) -> None:
+        with self.database.impatient():
+            self._end()
+
+    def _end(self) -> None:
         if self._renewal is not None:
             self._renewal.stop()
             if self._renewal.served:  # a request of ours is still out: only our end proves it quiet

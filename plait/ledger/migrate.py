@@ -21,7 +21,9 @@ def upgrade(database: Database, revision: str = "head") -> None:
 
     Raises `ConfigurationError` for a ledger that a newer version of Plait has migrated.
     """
-    if revision == "head" and database.read_now(current) == HEAD:
+    with database.impatient():
+        found = database.read_now(current)
+    if revision == "head" and found == HEAD:
         return
     database.write_now(lambda connection: _run(database, connection, revision, down=False), commit="claim")
 

@@ -84,12 +84,20 @@ def leave(folder: Path, process: Process, *, recorded: bool) -> None:
         lock.close()
 
 
-def proved_dead(folder: Path, other: Process) -> bool:
-    """Whether `other` can never write again. False means only that there is no proof."""
+def forget(folder: Path, holder: str) -> None:
+    """Remove the lock file of an instance whose end the ledger knows."""
+    _lock_path(folder, holder).unlink(missing_ok=True)
+
+
+def proved_dead(folder: Path, other: Process, *, one_host: bool = False) -> bool:
+    """Whether `other` can never write again. False means only that there is no proof.
+
+    `one_host`: every process of this ledger runs here, as it is with SQLite.
+    """
     if other.holder in _LIVE or not other.host or other.host != _host(folder):
         return False
-    if other.boot_id != _boot_id():
-        return True
+    if other.boot_id != _boot_id():  # a copied machine has our host id and another boot, and lives
+        return one_host or other.hostname == os.uname().nodename
     path = _lock_path(folder, other.holder)
     if path.exists():
         return _lock_is_free(path)
@@ -110,7 +118,7 @@ def _lock_path(folder: Path, holder: str) -> Path:
 
 
 def _host(folder: Path) -> str:
-    """This host's random name, kept in the folder of its locks: copied machines differ in it."""
+    """This host's random name, kept in the folder of its locks; a copied machine copies it too."""
     path = folder / "host-id"
     if not path.exists():
         draft = folder / f"host-id.{secrets.token_hex(8)}"

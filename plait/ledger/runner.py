@@ -18,6 +18,7 @@ from plait.http.errors import (
 from plait.http.guard import send_guard
 from plait.http.operation import Effect
 from plait.ledger import store
+from plait.ledger.database import Work
 from plait.ledger.errors import EffectIncident, EffectInProgress, LedgerUnavailable
 from plait.ledger.guard import EffectGuard, answer_of
 from plait.ledger.looking import clean_up, look_for, prove_quiet
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from plait.ledger.ledger import Ledger
 
 R = TypeVar("R", bound=BaseModel)
+W = TypeVar("W")
 log = logging.getLogger(__name__)
 
 MAX_SENDS: Final = 3
@@ -42,7 +44,7 @@ _CONTESTED: Final = (
     "the vendor says that this key is used (409) and shows nothing under it: not visible yet, deleted since, "
     "or used elsewhere; it is tried again with the same key"
 )
-_GATEWAY: Final = frozenset({502, 503, 504})
+_BAD_GATEWAY: Final = 502
 _REQUEST_TIMEOUT: Final = 408
 _CONFLICT: Final = 409
 
@@ -77,6 +79,11 @@ class Runner(Generic[R]):
         self._settled = False
         self._hand_back: tuple[float | None, str | None] = (None, None)
 
+    async def _write(self, work: Work[W], *, commit: str, patience: float = 30.0) -> W:
+        return await self._database.write(
+            work, commit=commit, patience=patience, about=self._claim.external_id
+        )
+
     async def run(self) -> R:
         """Settle the effect. Raises `Superseded` when another runner took over."""
         try:
@@ -96,7 +103,7 @@ class Runner(Generic[R]):
             return
         look_in, reason = self._hand_back
         try:
-            await self._database.write(
+            await self._write(
                 lambda connection: store.release(
                     self._database,
                     connection,
@@ -171,7 +178,7 @@ class Runner(Generic[R]):
         """The unit's lock, waited for as long as our patience; True when it was not ours before."""
         while True:
             try:
-                return await self._database.write(
+                return await self._write(
                     lambda connection: store.take_unit(
                         self._database,
                         connection,
@@ -195,7 +202,7 @@ class Runner(Generic[R]):
         if await self._has(AttemptOutcome.ABSENT):
             return  # what was judged absent may still land: the first baseline shows it
         baseline = await self._recipe.baseline()
-        await self._database.write(
+        await self._write(
             lambda connection: store.store_baseline(
                 self._database, connection, self._claim, me=self._ledger.me, baseline=baseline
             ),
@@ -210,7 +217,7 @@ class Runner(Generic[R]):
                 f"{self._operation.key} answered without a permit: its transport ignores the guard"
             )
         await shielded(
-            self._database.write(
+            self._write(
                 lambda connection: store.land(
                     self._database,
                     connection,
@@ -243,7 +250,7 @@ class Runner(Generic[R]):
 
     async def _reject(self, guard: EffectGuard, error: PlaitError) -> None:
         nonce = guard.nonce or ""
-        state = await self._database.write(
+        state = await self._write(
             lambda connection: store.reject(
                 self._database,
                 connection,
@@ -266,10 +273,9 @@ class Runner(Generic[R]):
         nonce = guard.nonce
         if nonce is None:
             return
-        answered = bool(getattr(error, "answered", False)) and getattr(error, "status", None) not in _GATEWAY
-        await guard.silence(nonce, error=error, answered=answered)
+        await guard.silence(nonce, error=error, answered=_is_the_vendors_own(error))
         guard.take_nonce()
-        await self._database.write(
+        await self._write(
             lambda connection: store.doubt(
                 connection, self._claim.external_id, token=self._claim.token, reason=reason
             ),
@@ -320,6 +326,8 @@ class Runner(Generic[R]):
         """Whether every attempt so far is closed without a trace: no look is needed."""
         attempts = await self._attempts()
         closed = {AttemptOutcome.NOT_SENT, AttemptOutcome.REFUSED}
+        if self._operation.effect is Effect.BLIND:
+            closed.add(AttemptOutcome.ABSENT)  # a person's word, which no look replaces
         return self._trouble is None and all(attempt.outcome in closed for attempt in attempts)
 
     async def _may_repeat(self) -> bool:
@@ -341,7 +349,7 @@ class Runner(Generic[R]):
         return first is None or await self._ledger.now() + reach_of_send < first + life
 
     async def _adopt(self, result: R) -> R:
-        settled = await self._database.write(
+        settled = await self._write(
             lambda connection: store.found(
                 self._database,
                 connection,
@@ -360,7 +368,7 @@ class Runner(Generic[R]):
 
     async def _report(self, vendor_ids: tuple[str, ...]) -> None:
         note = f"the vendor shows {len(vendor_ids)} matches for one effect; {clean_up(self._operation)}"
-        await self._database.write(
+        await self._write(
             lambda connection: store.several(
                 self._database, connection, self._claim, vendor_ids=vendor_ids, note=note
             ),
@@ -378,7 +386,7 @@ class Runner(Generic[R]):
         if await self._contested():
             await self._wait(None, _CONTESTED)
             return True
-        verdict = await self._database.write(
+        verdict = await self._write(
             lambda connection: store.absent(
                 self._database,
                 connection,
@@ -445,7 +453,7 @@ class Runner(Generic[R]):
         raise unknown from self._trouble
 
     async def _give_up(self, trouble: PlaitError) -> None:
-        state = await self._database.write(
+        state = await self._write(
             lambda connection: store.give_up(self._database, connection, self._claim, reason=str(trouble)),
             commit="verdict",
         )
@@ -471,6 +479,13 @@ class Runner(Generic[R]):
 
     async def _has(self, outcome: AttemptOutcome) -> bool:
         return any(attempt.outcome == outcome for attempt in await self._attempts())
+
+
+def _is_the_vendors_own(error: PlaitError | None) -> bool:
+    """A complete answer of the application. From 502 on, and with 408, proxies speak while it goes on."""
+    if not isinstance(error, OutcomeUnknown) or not error.answered or error.status is None:
+        return False
+    return error.status != _REQUEST_TIMEOUT and error.status < _BAD_GATEWAY
 
 
 def _refuses(error: PlaitError) -> bool:

@@ -14,8 +14,9 @@ class Timing:
     step: float = 2.0
     """ε: the largest forward step of the ledger's clock, plus local drift over one send window."""
     max_pause: float | None = None
-    """P: the longest time a process may stand still between its last check and the write. None:
-    not bounded, only proof of death closes such an attempt (always possible on one host)."""
+    """P: the longest time a process may stand still between its last check and the write. `math.inf`:
+    not bounded, only proof of death closes such an attempt. None: the database's own, which is not
+    bounded on SQLite, where proof is always possible, and 900 s on PostgreSQL."""
     patience: float = 30.0
     """How long a call waits inline for another runner or for the next look, before it raises."""
     record_patience: float = 300.0

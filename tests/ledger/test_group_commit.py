@@ -145,3 +145,17 @@ async def test_a_deadlock_is_tried_again(ledger_url: str, ledger: Ledger, transp
     )
     assert tries > 2, "there was no deadlock"
     await asyncio.to_thread(other.stop)
+
+
+async def test_a_group_locks_in_one_order(ledger: Ledger):
+    """Whatever the order of the calls: two processes that lock the same rows cannot wait for each other."""
+    held, order = threading.Event(), []
+    jobs = [ledger.database.write(lambda _: held.wait(60), commit="claim")]
+    jobs += [
+        ledger.database.write(lambda _, n=name: order.append(n), commit="claim", about=name) for name in "cab"
+    ]
+    working = asyncio.gather(*jobs)
+    await asyncio.sleep(0)
+    held.set()
+    await working
+    assert ["a", "b", "c"] == order

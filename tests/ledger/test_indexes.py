@@ -169,6 +169,8 @@ def calls(steps: Steps) -> dict[str, STEP]:
             | dict.fromkeys(("host", "hostname", "boot_id", "pid_namespace"), "x")
             | {"pid": 1, "started": "x", "ended_at": None},
         ),
+        "unended": store.unended,
+        "bury": lambda c: store.bury(db, c, ["h3"]),
         "deregister": lambda c: store.deregister(db, c, "h7"),
         "lock": lambda c: lock(c, ID),
         "list_effects": every_list,

@@ -4,6 +4,7 @@ The model knows the truth (what the vendor accepted, for whom); the engine only 
 Each example is a history of steps on a virtual clock; commits whose answer is lost are repeated.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -105,10 +106,11 @@ class Histories(RuleBasedStateMachine):
                 answer = step(self.db, self.connection, *arguments, **options)
         return answer
 
-    def intent(self, index: int) -> store.Intent:
+    def intent(self, index: int, *, older: int = 0) -> store.Intent:
         name = "same" if self.unit else f"e{index}"
+        generation = self.generation[index] - older
         return make_intent(
-            name, of=self.operation, run_key=f"r{index}", unit=self.unit, generation=self.generation[index]
+            name, of=self.operation, run_key=f"r{index}", unit=self.unit, generation=generation
         )
 
     def row(self, index: int) -> Any:
@@ -171,6 +173,16 @@ class Histories(RuleBasedStateMachine):
         assert settled
         on_its_way = [request for request in self.travelling if request.owner == before]
         assert self.effect is Effect.KEYED or not on_its_way  # under its old key it can make nothing new
+
+    @rule(index=WHICH)
+    def ask_for_an_older_one(self, index: int) -> None:
+        """A run that knows nothing of the newer generation comes back: it is given its record, no claim."""
+        index *= self.effects
+        if self.generation[index] > 0:
+            older = self.intent(index, older=1)
+            with suppress(GenerationConflict):
+                answer = self.do(store.claim, older, me="C", nonce=self.new_name(), lease=0)
+                assert isinstance(answer, store.Settled)
 
     # ------------------------------------------------------------ work
 
@@ -298,7 +310,7 @@ class Histories(RuleBasedStateMachine):
                 request.nonce,
                 twice=twice,
                 token=job.claim.token,
-                answer={},
+                answer={"status": 422},
                 reason="refused",
             )
             job.request = None

@@ -27,7 +27,8 @@ IMPATIENT = replace(QUICK, patience=0.4, record_patience=0.5, lease=0.9)
 
 def open_ledger(url: str, busy_timeout: float = 0.1) -> Ledger:
     """A ledger that notices an outage soon."""
-    return Ledger(Database(url, busy_timeout=busy_timeout), timing=IMPATIENT, clock=BootClock())
+    database = Database(url, busy_timeout=busy_timeout, silence=1.0)
+    return Ledger(database, timing=IMPATIENT, clock=BootClock())
 
 
 @pytest.fixture
@@ -240,6 +241,36 @@ async def test_a_server_that_drops_our_connections(ledger: Ledger, vendor: Vendo
             asyncio.to_thread(ledger.database.read_now, drop),
         )
     assert ["a", "b", "c"] == [thing.name for thing in vendor.things]
+
+
+@pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
+async def test_a_server_that_says_nothing_is_not_waited_for(
+    outage: Outage, vendor: Vendor, transport: Transport
+):
+    """Nothing is refused and nothing answered: calls, and the end of the ledger, come back all the same."""
+    assert outage.mute is not None
+    async with asyncio.timeout(60), open_ledger(outage.url) as fragile:
+        effects = fragile.effects(run_key="r")
+        await effects.perform(MakeThing(transport, "a"))
+        outage.mute()
+        with pytest.raises(LedgerUnavailable):
+            await fragile.now()
+        with pytest.raises(LedgerUnavailable):
+            await effects.perform(MakeThing(transport, "b"))
+    assert ["a"] == [thing.name for thing in vendor.things]
+    with pytest.raises(LedgerUnavailable):
+        async with asyncio.timeout(60), open_ledger(outage.url):
+            pass
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+async def test_a_ledger_that_others_open_is_waited_for(outage: Outage):
+    """Longer than one wait for the file: somebody migrates it."""
+    outage.begin()
+    asyncio.get_running_loop().call_later(1.0, outage.end)
+    database = Database(outage.url, busy_timeout=0.05)
+    async with Ledger(database, timing=QUICK, clock=BootClock()) as opened:
+        assert await opened.now() > 0
 
 
 @pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)

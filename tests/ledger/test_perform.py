@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from toy_vendor import QUICK, MakeThing, Thing, Vendor
@@ -9,7 +10,8 @@ from toy_vendor import QUICK, MakeThing, Thing, Vendor
 from plait.http import RetryPolicy, Transport
 from plait.http.errors import NotSent, OutcomeUnknown, RateLimited, ServerFailed, ValidationFailed
 from plait.http.operation import Effect
-from plait.ledger import EffectIncident, EffectInProgress, ExternalIdReused, GenerationConflict, Ledger
+from plait.ledger import EffectIncident, EffectInProgress, ExternalIdReused, GenerationConflict, Ledger, store
+from plait.ledger.views import list_effects
 
 
 async def test_second_perform_reads_the_record(ledger: Ledger, vendor: Vendor, transport: Transport):
@@ -55,6 +57,18 @@ async def test_lost_request_is_sent_again(
     vendor.script.append(fault)
     await ledger.effects(run_key="r").perform(MakeThing(transport, "a", effect))
     assert (1, 2) == (len(vendor.things), vendor.posts)
+
+
+@pytest.mark.parametrize("status", [408, 502, 503, 504, 520, 524, 599])
+async def test_a_proxys_answer_does_not_end_the_work(
+    ledger_url: str, vendor: Vendor, transport: Transport, status: int
+):
+    """The vendor works inside the request, and goes on when something before it gives up."""
+    vendor.script.append(f"{status}_late")
+    made = MakeThing(transport, "a", options={"ends_with_answer": True})
+    async with Ledger.open(ledger_url, timing=replace(QUICK, landing_cap=0.6)) as ledger:
+        await ledger.effects(run_key="r").perform(made)
+    assert (1, 1) == (len(vendor.things), vendor.posts)
 
 
 async def test_late_landing_within_its_bound_is_waited_for(
@@ -124,6 +138,26 @@ async def test_blind_outcome_stops_for_a_person(ledger: Ledger, vendor: Vendor, 
             await effects.perform(MakeThing(transport, "a", Effect.BLIND))
         assert not raised.value.retryable
     assert (1, 1) == (len(vendor.things), vendor.posts)
+
+
+async def test_a_persons_word_outlives_a_rate_limit(ledger: Ledger, vendor: Vendor, transport: Transport):
+    """BLIND: told that it did not happen, put off once, then sent; nobody is asked again."""
+    vendor.script.extend(["drop_before", "429"])
+    effects, making = ledger.effects(run_key="r"), MakeThing(transport, "a", Effect.BLIND)
+    with pytest.raises(OutcomeUnknown):
+        await effects.perform(making)
+    external_id = (await ledger.ask(partial(list_effects, which="open")))[0].external_id
+    await ledger.database.write(
+        lambda connection: store.resolve(
+            ledger.database, connection, external_id, verdict="absent", by="ann", note="asked them"
+        ),
+        commit="verdict",
+    )
+    with pytest.raises(RateLimited):
+        await effects.perform(making)
+    async with Transport(system="toy", base_url=vendor.url) as later:  # its gate remembers no pause
+        await effects.perform(replace(making, client=later))
+    assert (1, 3) == (len(vendor.things), vendor.posts)
 
 
 async def test_long_rate_limit_is_raised_and_leaves_nothing_open(ledger: Ledger, vendor: Vendor):

@@ -95,6 +95,9 @@ def test_another_boot_of_the_same_host_is_a_proof(tmp_path: Path):
     assert proved_dead(tmp_path, rebooted)
     assert not proved_dead(tmp_path, replace(rebooted, host="another"))
     assert not proved_dead(tmp_path, replace(rebooted, host=""))
+    copied = replace(rebooted, hostname="its-original")  # a copied machine has our host id, and lives
+    assert not proved_dead(tmp_path, copied)
+    assert proved_dead(tmp_path, copied, one_host=True)
     leave(tmp_path, me, recorded=True)
 
 

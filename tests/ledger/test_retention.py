@@ -1,13 +1,15 @@
 """Retention drops what nobody needs and never re-opens a window."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import pytest
 from ledger_steps import Steps, make_intent
 from toy_vendor import MakeThing, Thing, Vendor
 
 from plait.http import Transport
+from plait.http.operation import Effect
 from plait.ledger import Identity, Ledger, ResultDropped, store
+from plait.ledger.process import enter, leave
 from plait.ledger.store.rows import ATTEMPT, EFFECT
 from plait.ledger.tables import State
 
@@ -49,6 +51,34 @@ async def test_what_counts_by_content_still_answers(ledger: Ledger, vendor: Vend
     assert 1 == await compact(ledger)
     assert first == await ledger.effects(run_key="s").perform(ByContent(transport, "a"))
     assert 1 == vendor.posts
+
+
+async def test_what_is_submitted_again_can_be_looked_for(
+    ledger: Ledger, vendor: Vendor, transport: Transport
+):
+    """Refused, its inputs dropped, sent again and lost: a look finds out by the inputs."""
+    vendor.script.extend(["400", "drop_before"])
+    effects, making = ledger.effects(run_key="r"), MakeThing(transport, "a", Effect.BLIND)
+    await effects.perform_many([making])
+    assert 1 == await compact(ledger)
+    [outcome] = await effects.perform_many([making])
+    assert "unknown" == outcome.status
+    [row] = await ledger.database.read(lambda connection: connection.execute(EFFECT.select()).all())
+    assert {"name": "a"} == row.inputs
+
+
+async def test_a_killed_process_is_forgotten_in_time(ledger: Ledger):
+    """Its end is recorded once it is proved, its lock file goes, and later its row."""
+    killed = enter(ledger.folder)
+    values = asdict(killed) | {"ended_at": None}
+    await ledger.database.write(lambda connection: store.register(connection, values), commit="claim")
+    assert 0 == await ledger.bury()
+    leave(ledger.folder, killed, recorded=False)
+    lock = ledger.folder / f"{killed.holder}.lock"
+    assert (True, 1, False) == (lock.exists(), await ledger.bury(), lock.exists())
+    assert frozenset({killed.holder}) == await ledger.dead({killed.holder})
+    await compact(ledger)
+    assert [] == await ledger.database.read(lambda connection: store.processes(connection, [killed.holder]))
 
 
 async def test_a_refused_effect_may_be_submitted_again(ledger: Ledger, vendor: Vendor, transport: Transport):

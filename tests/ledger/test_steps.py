@@ -1,6 +1,7 @@
 """Single steps of the protocol on a clock that the test moves, on both databases."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 from ledger_steps import LEASE, PLAIN, Steps, make_intent
@@ -180,13 +181,75 @@ def test_a_refusal_counts_only_when_nothing_else_may_have_landed(steps: Steps):
     steps.run(store.quiet, keyed.key.external_id, "n1")
     steps.permit(first, "one", "n2", keyed=True, seen=1)
     refused = steps.run(
-        store.reject, keyed.key.external_id, "n2", token=first.token, answer={"message": "no"}, reason="no"
+        store.reject, keyed.key.external_id, "n2", token=first.token, answer={"status": 422}, reason="no"
     )
     assert State.UNKNOWN == refused
     steps.pass_time(3)
     for _ in range(2):  # the second time because the commit's answer was lost
         assert State.REJECTED == absent(steps, first, seen=2, operation=keyed.operation)
     assert 2 == steps.claim(keyed, "two").token
+
+
+@pytest.mark.parametrize("status", [429, 307])
+def test_being_put_off_or_sent_elsewhere_is_no_refusal(steps: Steps, status: int):
+    """KEYED, the first attempt lost and absent, the second told to wait: it may be sent again."""
+    keyed = make_intent("a", effect=Effect.KEYED)
+    first = steps.claim(keyed, "one")
+    steps.permit(first, "one", "n1", keyed=True)
+    steps.run(store.quiet, keyed.key.external_id, "n1")
+    steps.permit(first, "one", "n2", keyed=True, seen=1)
+    steps.run(store.refuse, keyed.key.external_id, "n2", answer={"status": status})
+    steps.pass_time(3)
+    assert State.SENT == absent(steps, first, seen=2, operation=keyed.operation)
+
+
+def test_a_refused_generation_gives_way_to_the_next(steps: Steps):
+    """Its own run comes back after somebody asked for the next one: two would be sent."""
+    first = steps.claim(A, "one")
+    steps.permit(first, "one")
+    steps.run(store.reject, ID, "n", token=first.token, answer={"status": 422}, reason="no")
+    again = make_intent("a", generation=1)
+    steps.permit(steps.claim(again, "two"), "two", "m")
+    with pytest.raises(
+        GenerationConflict, match=f"generation 1 has taken its place.*{again.key.external_id}"
+    ):
+        steps.claim(A, "one")
+
+
+def test_what_a_person_removed_may_be_sent_again(steps: Steps):
+    """Refused, landed after all, removed: the effect is free, and looked for once more."""
+    first = steps.claim(A, "one")
+    steps.permit(first, "one", "late")
+    steps.run(store.quiet, ID, "late")
+    steps.pass_time(3)
+    absent(steps, first)
+    steps.permit(first, "one", "n", seen=1)
+    steps.run(store.reject, ID, "n", token=first.token, answer={"status": 422}, reason="no")
+    land(steps, "late", "v")
+    steps.run(store.resolve, ID, verdict="absent", by="ann", note="removed", sweep_in=5.0)
+    again = steps.claim(A, "two")
+    steps.permit(again, "two", "m")
+    assert ["absent", "refused", "open"] == [attempt.outcome for attempt in steps.attempts(A)]
+    assert steps.moment() + 5.0 == steps.attempts(A)[0].next_sweep
+
+
+def test_a_unit_is_not_taken_from_under_a_permit(steps: Steps):
+    """The lease ends while the permit is being committed: who wants the unit waits, and sees it."""
+    one, two = make_intent("a", unit="u"), make_intent("a", unit="u", run_key="s")
+    first = steps.claim(one, "one")
+    steps.run(store.take_unit, first, me="one", visibility=1.0)
+    with ThreadPoolExecutor(1) as pool:
+        with steps.db._engine.connect() as connection, connection.begin():
+            store.permit(steps.db, connection, first, me="one", seen=0, nonce="n", window=5.0, keyed=False)
+            steps.pass_time(LEASE)
+            taking = pool.submit(_take_unit, steps, two)
+            wait([taking], timeout=0.3)
+        with pytest.raises(EffectInProgress, match="an attempt is unsettled"):
+            taking.result()
+
+
+def _take_unit(steps: Steps, intent: store.Intent) -> None:
+    steps.run(store.take_unit, steps.claim(intent, "two"), me="two", visibility=1.0)
 
 
 def test_a_rerun_needs_the_generation_before_it_settled(steps: Steps):

@@ -18,6 +18,8 @@ class Outage:
     """Where the ledger must be opened for the outage to be felt."""
     begin: Callable[[], None]
     end: Callable[[], None]
+    mute: Callable[[], None] | None = None
+    """PostgreSQL: connections stand, also new ones, and nothing passes any more."""
 
 
 @asynccontextmanager
@@ -48,6 +50,7 @@ class _Proxy:
     host: str
     port: int
     up: bool = True
+    passing: asyncio.Event = field(default_factory=asyncio.Event)
     writers: set[asyncio.StreamWriter] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -68,6 +71,7 @@ class _Proxy:
     async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         try:
             while data := await source.read(65536):
+                await self.passing.wait()
                 target.write(data)
         except ConnectionError:
             pass
@@ -82,6 +86,7 @@ class _Proxy:
 
     def mend(self) -> None:
         self.up = True
+        self.passing.set()
 
 
 @asynccontextmanager
@@ -89,12 +94,15 @@ async def _proxied(url: str) -> AsyncIterator[Outage]:
     parsed = make_url(url)
     host = parsed.host or str(parsed.query.get("host", "127.0.0.1"))
     proxy = _Proxy(host, parsed.port or 5432)
+    proxy.mend()
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     query = {name: value for name, value in parsed.query.items() if name != "host"}
     here = parsed.set(host="127.0.0.1", port=server.sockets[0].getsockname()[1], query=query)
     try:
-        yield Outage(here.render_as_string(hide_password=False), proxy.cut, proxy.mend)
+        address = here.render_as_string(hide_password=False)
+        yield Outage(address, proxy.cut, proxy.mend, proxy.passing.clear)
     finally:
+        proxy.mend()
         proxy.cut()
         server.close()
         await asyncio.gather(*proxy.tasks, return_exceptions=True)

@@ -56,7 +56,7 @@ class Thing(BaseModel):
 class Vendor:
     """Listens on loopback. `script` holds one behaviour per POST; the rest succeed.
 
-    ok, drop_before, drop_after, 400, 409, 429, 500_before, 500_after, hang_before, hang_after, late
+    ok, drop_before, drop_after, 400, 409, 429, 500_before, 500_after, 524_late, hang_before, hang_after, late
     """
 
     script: deque[str] = field(default_factory=deque)
@@ -100,7 +100,9 @@ class Vendor:
     async def _post(self, writer: asyncio.StreamWriter, body: dict[str, Any]) -> bool:
         self.posts += 1
         what = self.script.popleft() if self.script else "ok"
-        if what.startswith("4") or what == "500_before":
+        if what[3:] == "_late":  # a proxy gives up, the vendor does not
+            asyncio.get_running_loop().call_later(0.3, self._make, body)
+        if what.startswith("4") or what == "500_before" or what[3:] == "_late":
             await self._answer(writer, int(what[:3]), {"detail": what})
             return True
         if what == "drop_before":

@@ -19,7 +19,16 @@ from plait.ledger.store.attempts import (
 )
 from plait.ledger.store.claims import claim, reclaim, release, renew, store_baseline, take_unit
 from plait.ledger.store.people import compact, resolve, second_match, swept
-from plait.ledger.store.queries import deregister, effect_of, first_sent_at, processes, register, taken
+from plait.ledger.store.queries import (
+    bury,
+    deregister,
+    effect_of,
+    first_sent_at,
+    processes,
+    register,
+    taken,
+    unended,
+)
 from plait.ledger.store.rows import (
     AnyRow,
     Claim,
@@ -42,6 +51,7 @@ __all__ = [
     "TooEarly",
     "absent",
     "attempts_of",
+    "bury",
     "claim",
     "compact",
     "deregister",
@@ -71,5 +81,6 @@ __all__ = [
     "swept",
     "take_unit",
     "taken",
+    "unended",
     "wrote_late",
 ]

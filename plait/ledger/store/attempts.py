@@ -75,8 +75,9 @@ def permit(
 
 
 def _holds_unit(connection: Connection, row: AnyRow) -> bool:
-    lock = connection.execute(select(UNIT.c.external_id).where(UNIT.c.unit == row.unit)).scalar()
-    return bool(lock == row.external_id)
+    # Locked: else another effect could take the unit between this look and our commit.
+    mine = select(UNIT.c.external_id).where(UNIT.c.unit == row.unit).with_for_update()
+    return bool(connection.execute(mine).scalar() == row.external_id)
 
 
 def quiet(

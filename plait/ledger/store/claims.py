@@ -61,7 +61,10 @@ def claim(
             system=row.system,
             operation=row.operation,
         )
-    return _take(connection, row, now, me=me, nonce=nonce, lease=lease, dead=dead, look_now=look_now)
+    answer = _take(connection, row, now, me=me, nonce=nonce, lease=lease, dead=dead, look_now=look_now)
+    if isinstance(answer, Claim) and row.inputs is None:  # retention dropped them; a look needs them again
+        put(connection, row.external_id, inputs=intent.identity.inputs)
+    return answer
 
 
 def reclaim(
@@ -138,6 +141,19 @@ def _require_settled(connection: Connection, key: EffectKey) -> None:
         )
 
 
+def _require_newest(connection: Connection, row: AnyRow) -> None:
+    """A refused generation is sent again only while nobody has asked for the next one."""
+    later = select(EFFECT.c.external_id).where(
+        EFFECT.c.intent == row.intent, EFFECT.c.generation == row.generation + 1
+    )
+    newer = connection.execute(later).scalar()
+    if newer is not None:
+        raise GenerationConflict(
+            f"generation {row.generation} was refused and is not sent again: generation {row.generation + 1} "
+            f"has taken its place ({newer}); ask for that one"
+        )
+
+
 def _take(
     connection: Connection,
     row: AnyRow,
@@ -164,6 +180,7 @@ def _take(
     if state is State.REJECTED:
         if not reopen or still_open(attempts_of(connection, row.external_id)):
             return Held(until=now, now=now, holder=None, reason="it was refused")
+        _require_newest(connection, row)
         state = State.INTENDED
     token = row.token if mine else row.token + 1
     if dead:

@@ -1,7 +1,7 @@
 """What a named person may decide, and what retention may drop."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import Connection, delete, func, select, update
 
@@ -13,13 +13,11 @@ from plait.ledger.store.rows import (
     EFFECT,
     PROCESS,
     AnyRow,
-    attempts_of,
     done,
     free_unit,
     incident,
     lock,
     put,
-    still_open,
 )
 from plait.ledger.tables import AttemptOutcome, State
 
@@ -35,10 +33,12 @@ def resolve(
     result: Json = None,
     vendor_id: str | None = None,
     dead: frozenset[str] = frozenset(),
+    sweep_in: float | None = None,
 ) -> None:
     """A person says what happened. `absent` lets the next run send; `landed` settles with `result`.
 
-    `dead` are holders proved dead. Raises `InvalidInput` when there is nothing to say, or a live runner
+    `dead` are holders proved dead. What is called absent is looked for once more after `sweep_in`
+    seconds, unless that is None. Raises `InvalidInput` when there is nothing to say, or a live runner
     holds it.
     """
     row = lock(connection, external_id)
@@ -55,13 +55,17 @@ def resolve(
             f"{external_id} is held by a live runner; wait for it, or end it, and resolve then"
         )
     words = {"by": by, "note": note, "verdict": verdict, "at": now, "incident": row.incident}
-    for attempt in still_open(attempts_of(connection, external_id)):
-        outcome = AttemptOutcome.LANDED if verdict == "landed" else AttemptOutcome.ABSENT
-        connection.execute(
-            update(ATTEMPT)
-            .where(ATTEMPT.c.external_id == external_id, ATTEMPT.c.n == attempt.n)
-            .values(outcome=outcome, absent_by="person" if verdict == "absent" else None, answer=words)
-        )
+    outcomes = {AttemptOutcome.OPEN}
+    values: dict[str, Any] = {"outcome": AttemptOutcome.LANDED, "absent_by": None, "answer": words}
+    if verdict == "absent":
+        outcomes.add(AttemptOutcome.LANDED)  # an incident's: the person has removed what landed
+        values |= {"outcome": AttemptOutcome.ABSENT, "absent_by": "person"}
+        values["next_sweep"] = None if sweep_in is None else now + sweep_in
+    connection.execute(
+        update(ATTEMPT)
+        .where(ATTEMPT.c.external_id == external_id, ATTEMPT.c.outcome.in_(outcomes))
+        .values(values)
+    )
     put(connection, external_id, incident=None, reason=f"resolved as {verdict} by {by}: {note}")
     if verdict == "landed" and row.state != State.DONE:
         done(connection, external_id, now=now, result=result, vendor_id=vendor_id or "", visibility=0.0)

@@ -49,6 +49,20 @@ def processes(connection: Connection, holders: Iterable[str]) -> list[AnyRow]:
     return list(connection.execute(select(PROCESS).where(PROCESS.c.holder.in_(list(holders)))))
 
 
+def unended(connection: Connection) -> list[AnyRow]:
+    """The ledger instances whose end nobody has recorded."""
+    return list(connection.execute(select(PROCESS).where(PROCESS.c.ended_at.is_(None))))
+
+
+def bury(db: Database, connection: Connection, holders: Iterable[str]) -> None:
+    """These instances are proved dead: retention may drop their rows in time."""
+    connection.execute(
+        update(PROCESS)
+        .where(PROCESS.c.holder.in_(list(holders)), PROCESS.c.ended_at.is_(None))
+        .values(ended_at=db.now(connection))
+    )
+
+
 def register(connection: Connection, values: dict[str, Any]) -> None:
     """Write down a ledger instance."""
     connection.execute(insert(PROCESS).values(**values))

@@ -1,7 +1,9 @@
 """Step 7: what a look may settle."""
 
 from collections.abc import Iterable
+from typing import Final
 
+from httpx import codes
 from sqlalchemy import Connection, update
 
 from plait.http.operation import Effect, Operation
@@ -11,6 +13,7 @@ from plait.ledger.settle import absent_from, first_sweep
 from plait.ledger.store.attempts import reject_row
 from plait.ledger.store.rows import (
     ATTEMPT,
+    AnyRow,
     Claim,
     TooEarly,
     attempts_of,
@@ -22,6 +25,8 @@ from plait.ledger.store.rows import (
 )
 from plait.ledger.tables import AttemptOutcome, State
 from plait.ledger.timing import Timing
+
+_LATER: Final = 429
 
 
 def found(
@@ -102,11 +107,17 @@ def absent(
             )
         )
     doubted = min((attempt.n for attempt in pending), default=0)
-    refusal = next((a for a in attempts if a.outcome == AttemptOutcome.REFUSED and a.n > doubted > 0), None)
+    refusal = next((a for a in attempts if _is_final(a) and a.n > doubted > 0), None)
     if refusal is not None:  # refused while an earlier request was still on its way: now that is settled too
         reason = str((refusal.answer or {}).get("message", "refused"))
         return reject_row(db, connection, row, token=claimed.token, reason=reason)
     return State(row.state)
+
+
+def _is_final(attempt: AnyRow) -> bool:
+    """Refused as such; not only put off (429) or sent elsewhere (a slash redirect)."""
+    status = (attempt.answer or {}).get("status") or 0
+    return attempt.outcome == AttemptOutcome.REFUSED and codes.is_client_error(status) and status != _LATER
 
 
 def give_up(db: Database, connection: Connection, claimed: Claim, *, reason: str) -> State:
