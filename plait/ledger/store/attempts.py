@@ -16,6 +16,7 @@ from plait.ledger.store.rows import (
     Permit,
     attempts_of,
     close,
+    close_at,
     done,
     free_unit,
     incident,
@@ -172,7 +173,7 @@ def land(
     if mine is not None and mine.outcome == AttemptOutcome.LANDED and mine.answer == answer:
         return  # told before: our commit's answer was lost
     absent = mine is not None and mine.outcome == AttemptOutcome.ABSENT
-    close(db, connection, external_id, nonce, outcome=AttemptOutcome.LANDED, answer=answer)
+    close_at(connection, external_id, nonce, now=now, outcome=AttemptOutcome.LANDED, answer=answer)
     if absent:
         incident(
             connection, row, now, "an attempt judged absent landed after all", [row.vendor_id, vendor_id]
@@ -184,8 +185,8 @@ def land(
     if row.state in {State.INTENDED, State.SENT, State.UNKNOWN}:
         for other in still_open(attempts):
             if other.nonce != nonce and not absent:  # more than one only under a key: that key has landed
-                close(db, connection, external_id, other.nonce, outcome=AttemptOutcome.LANDED)
-        done(connection, external_id, now=now, result=result, vendor_id=vendor_id, visibility=visibility)
+                close_at(connection, external_id, other.nonce, now=now, outcome=AttemptOutcome.LANDED)
+        done(connection, row, now=now, result=result, vendor_id=vendor_id, visibility=visibility)
 
 
 def refuse(db: Database, connection: Connection, external_id: str, nonce: str, *, answer: Json) -> None:

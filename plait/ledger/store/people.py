@@ -68,7 +68,7 @@ def resolve(
     )
     put(connection, external_id, incident=None, reason=f"resolved as {verdict} by {by}: {note}")
     if verdict == "landed" and row.state != State.DONE:
-        done(connection, external_id, now=now, result=result, vendor_id=vendor_id or "", visibility=0.0)
+        done(connection, row, now=now, result=result, vendor_id=vendor_id or "", visibility=0.0)
     elif verdict == "absent":
         put(connection, external_id, state=State.INTENDED, holder=None, next_look=None, token=row.token + 1)
         free_unit(connection, external_id)

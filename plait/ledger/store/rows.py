@@ -169,19 +169,31 @@ def close(
 ) -> None:
     """Settle one attempt; what was judged absent may still be corrected."""
     lock(connection, external_id)
-    now = db.now(connection)
+    close_at(connection, external_id, nonce, now=db.now(connection), outcome=outcome, answer=answer)
+
+
+def close_at(
+    connection: Connection,
+    external_id: str,
+    nonce: str,
+    *,
+    now: float,
+    outcome: AttemptOutcome,
+    answer: Json = None,
+) -> None:
+    """The same under the row's lock, at `now`."""
     connection.execute(
         _CLOSE, {"of": external_id, "by": nonce, "became": outcome, "said": answer, "now": now}
     )
 
 
 def done(
-    connection: Connection, external_id: str, *, now: float, result: Json, vendor_id: str, visibility: float
+    connection: Connection, row: AnyRow, *, now: float, result: Json, vendor_id: str, visibility: float
 ) -> None:
     """The effect is done, and its unit free once a look shows it."""
     put(
         connection,
-        external_id,
+        row.external_id,
         state=State.DONE,
         result=result,
         vendor_id=vendor_id,
@@ -191,7 +203,8 @@ def done(
         settled_at=now,
         reason=None,
     )
-    free_unit(connection, external_id, free_after=now + visibility)
+    if row.unit is not None:
+        free_unit(connection, row.external_id, free_after=now + visibility)
 
 
 def free_unit(connection: Connection, external_id: str, *, free_after: float | None = None) -> None:

@@ -17,7 +17,7 @@ from plait.ledger.store.rows import (
     Claim,
     TooEarly,
     attempts_of,
-    close,
+    close_at,
     done,
     incident,
     lock,
@@ -45,23 +45,13 @@ def found(
         return bool(row.vendor_id == vendor_id)
     if row.token != claimed.token or row.attempts != seen:
         return False
-    for attempt in still_open(attempts_of(connection, claimed.external_id)):
-        close(
-            db,
-            connection,
-            claimed.external_id,
-            attempt.nonce,
-            outcome=AttemptOutcome.LANDED,
-            answer={"vendor_id": vendor_id},
+    now = db.now(connection)
+    answer = {"vendor_id": vendor_id}
+    for attempt in still_open(attempts_of(connection, row.external_id)):
+        close_at(
+            connection, row.external_id, attempt.nonce, now=now, outcome=AttemptOutcome.LANDED, answer=answer
         )
-    done(
-        connection,
-        claimed.external_id,
-        now=db.now(connection),
-        result=result,
-        vendor_id=vendor_id,
-        visibility=visibility,
-    )
+    done(connection, row, now=now, result=result, vendor_id=vendor_id, visibility=visibility)
     return True
 
 
