@@ -55,6 +55,8 @@ _KINDS: Final[dict[str, tuple[Kind, ...]]] = {
     **{f"verdict.{side}_commit": _LOOKERS for side in ("before", "after")},
     # Where there is a unit, its look connected.
     "connect.after": ("conversation", "chat", "batch", "run", "asset", "review", "post", "file", "channel"),
+    # The reader of a stream stops at its last event, before the answer's end.
+    "answer.read": tuple(kind for kind in _REPEATERS if kind != "messages"),
     "unit.after_lock": _UNITS,
     "baseline.after_store": _UNITS,
     "chunk.between": _STREAMED,
