@@ -15,7 +15,7 @@ help:
 	@echo "make lint            ruff, mypy --strict, import contracts"
 	@echo "make bench           what the ledger costs, as ratios; what 5,000 pipelines and 100,000 runs cost"
 	@echo "make bench-reviews   RUNS=100 SCRIPTS=10000: many decisions waited for without a process"
-	@echo "make chaos           KILLS=300 SEED=1 DB=sqlite|postgres RUNNERS=1|2 ENGINE=plait|naive-retry|..."
+	@echo "make chaos           KILLS=300 SEED=1 DB=sqlite|postgres RUNNERS=1|2 ENGINE=plait|naive-retry|... CASE=n"
 	@echo "make serve           serves the deployments to a Prefect server (PREFECT_API_URL)"
 
 $(READY): pyproject.toml constraints.txt
@@ -69,7 +69,8 @@ DB      ?= sqlite
 RUNNERS ?= 2
 ENGINE  ?= plait
 chaos: $(READY)
-	@$(BIN)/python -m benchmarks.chaos --kills $(KILLS) --seed $(SEED) --db $(DB) --runners $(RUNNERS) --engine $(ENGINE)
+	@$(BIN)/python -m benchmarks.chaos --kills $(KILLS) --seed $(SEED) --db $(DB) --runners $(RUNNERS) \
+	  --engine $(ENGINE) $(if $(CASE),--case $(CASE))
 
 serve: $(READY)
 	@$(BIN)/python -m deployments.serve

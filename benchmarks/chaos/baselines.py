@@ -25,6 +25,8 @@ POINTS: Final = ("before.send", "after.accept", "after.record")
 """Nothing sent; answered but not yet written down; written down."""
 ABOUT: Final[dict[Engine, str]] = {
     "plait": "",
+    "plait-without-D": "plait-without-D: the engine, told that nothing lands late. It must fail.",
+    "plait-without-L": "plait-without-L: the engine, told that every look shows everything. It must fail.",
     "naive-retry": (
         "naive-retry: httpx, every call repeated up to 4 times on any error, no ledger; a killed run starts "
         "again from the beginning. It claims no coordination, so it never has a rival."
@@ -72,6 +74,7 @@ def adapted(case: Case, engine: Engine) -> Case:
         action="kill" if case.action == "fail" else case.action,
         prelude="",
         rival="none" if engine == "naive-retry" else case.rival,
+        stranger=False,
     )
 
 

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
+from benchmarks.chaos.job import LANDING, VISIBILITY
 from benchmarks.chaos.work import Kind
 from plait.failpoints import COMMITS, POINTS
 
 Action: TypeAlias = Literal["kill", "stop_short", "stop_window", "stop_long", "cancel", "fail"]
 Rival: TypeAlias = Literal["none", "standby", "race"]
+Manner: TypeAlias = Literal["plain", "ignores_filters", "rolls_back"]
 Rules: TypeAlias = tuple[dict[str, Any], ...]
 
 OPERATION: Final[dict[Kind, tuple[str, str, str]]] = {
@@ -43,10 +45,18 @@ _REPEATERS: Final[tuple[Kind, ...]] = (*_FINDERS, *_CONFLICTING, "post")
 _SENDERS: Final[tuple[Kind, ...]] = (*_REPEATERS, "chat")
 _UNITS: Final[tuple[Kind, ...]] = ("upload", "execute", "messages", "review")
 _STREAMED: Final[tuple[Kind, ...]] = ("upload", "asset", "file")
+STRANGERS: Final[tuple[Kind, ...]] = (
+    *("upload", "conversation", "messages", "batch"),
+    *("run", "asset", "post", "file", "channel"),
+)
+"""Kinds of which somebody else may make one too; a stranger's plan or decision would change what ours is."""
+_OFTEN: Final = 0.3
 _KINDS: Final[dict[str, tuple[Kind, ...]]] = {
     **{f"verdict.{side}_commit": _LOOKERS for side in ("before", "after")},
     # Where there is a unit, its look connected.
     "connect.after": ("conversation", "chat", "batch", "run", "asset", "review", "post", "file", "channel"),
+    # The reader of a stream stops at its last event, before the answer's end.
+    "answer.read": tuple(kind for kind in _REPEATERS if kind != "messages"),
     "unit.after_lock": _UNITS,
     "baseline.after_store": _UNITS,
     "chunk.between": _STREAMED,
@@ -74,16 +84,26 @@ WINDOW: Final = frozenset(
 
 SINGLE: Final[tuple[Kind, ...]] = ("upload", "execute", "conversation", "review", "file", "channel")
 """One findable effect and nothing else, so that all other runners can do is to wait for it."""
-_ROWS: Final[dict[int, Action]] = {0: "kill", 1: "stop_long"}
-"""Every point is struck so at the beginning of every run; later rows draw their blows."""
+_ROWS: Final[dict[int, Action]] = {
+    0: "kill",
+    1: "stop_long",
+    3: "stop_window",
+    5: "cancel",
+    6: "stop_short",
+    8: "fail",  # commits only: at no other point is there anything that a database could refuse
+}
+"""So every point is struck in this row; the rows between draw their blows, most of them kills."""
 
 _ALWAYS: Final = {"nth": (1,)}
+_LAG: Final[dict[str, Any]] = {"kind": "listing_lag", "seconds": 0.9 * VISIBILITY}
+_LATE_BY: Final = 0.85 * LANDING
+"""Later than L + ε, and with the lag later than D + ε: or an engine without D or L would pass."""
 _FOUND: Final[dict[str, Rules]] = {
     "after_accept": ({"kind": "after_accept"},),
     "after_accept_reset": ({"kind": "after_accept", "how": "reset"},),
     "mid_body": ({"kind": "mid_body", "bytes": 20},),
     "mid_stream": ({"kind": "mid_stream", "events": 1},),
-    "listing_lag": ({"kind": "listing_lag", "seconds": 0.15}, {"kind": "after_accept"}),
+    "listing_lag": (_LAG, {"kind": "after_accept"}),
 }
 _FOUND_ANSWERED: Final[dict[str, Rules]] = {"status_after": ({"kind": "status_after", "status": 502},)}
 _ABSENT: Final[dict[str, Rules]] = {
@@ -93,8 +113,9 @@ _ABSENT: Final[dict[str, Rules]] = {
 }
 _ABSENT_ANSWERED: Final[dict[str, Rules]] = {"status": ({"kind": "status", "status": 503},)}
 _LATE: Final[dict[str, Rules]] = {
-    "late_landing": ({"kind": "late_landing", "seconds": 0.4},),
-    "late_landing_502": ({"kind": "late_landing", "seconds": 0.4, "status": 502},),
+    "late_landing": ({"kind": "late_landing", "seconds": _LATE_BY},),
+    "late_landing_502": ({"kind": "late_landing", "seconds": _LATE_BY, "status": 502},),
+    "late_landing_lag": (_LAG, {"kind": "late_landing", "seconds": _LATE_BY}),
 }
 _CALM: Final[dict[str, Rules]] = {"none": ()}
 _POLITE: Final[dict[str, Rules]] = {
@@ -122,6 +143,10 @@ class Case:
     rival: Rival
     delay: float
     """Seconds between the rival's start and the blow."""
+    stranger: bool
+    """Somebody else makes an entry of the same kind before the blow."""
+    manner: Manner
+    """How the vendor is, all the time."""
 
     @property
     def token(self) -> str:
@@ -131,6 +156,8 @@ class Case:
     def describe(self) -> str:
         """One line for people."""
         lead = f", after a kill at {self.prelude}" if self.prelude else ""
+        lead += ", beside a stranger" if self.stranger else ""
+        lead += f", the vendor {self.manner}" if self.manner != "plain" else ""
         return (
             f"case {self.number}: {self.action} at {self.point}@{self.visit} of {self.kind}, "
             f"fault {self.fault}, rival {self.rival}{lead}"
@@ -144,15 +171,14 @@ def make_case(seed: int, number: int, runners: int) -> Case:
     random.Random(f"{seed}:row:{row}").shuffle(order)  # noqa: S311 - chosen by the seed, no secret
     point = order[place]
     rng = random.Random(f"{seed}:case:{number}")  # noqa: S311 - the same
-    action: Action = _ROWS.get(row) or _action(point, rng)
+    action = _action(row, point, rng)
     kinds = _KINDS.get(point, _SENDERS)
-    if action == "stop_long" and point in WINDOW:
+    if action == "stop_long" and point in WINDOW:  # several effects would wait for one another's proof
         kinds = tuple(kind for kind in kinds if kind in SINGLE or kind in _KEYED)
     kind = rng.choice(kinds)
-    if kind == "sweep":
-        action = "kill"
     fault, rules = _faults(point, kind, rng)
     prelude = _prelude(point, kind, rng)
+    looks = point.startswith(("look.", "verdict.", "resend."))
     rival: Rival = "none"
     if runners > 1 and kind != "sweep":
         rival = rng.choice(("standby", "standby", "race")) if action == "kill" and not prelude else "standby"
@@ -168,25 +194,39 @@ def make_case(seed: int, number: int, runners: int) -> Case:
         prelude=prelude,
         rival=rival,
         delay=rng.uniform(0.0, 0.25),
+        stranger=looks and kind in STRANGERS and action != "fail" and rng.random() < 2 * _OFTEN,
+        manner=_manner(point, kind, rng),
     )
 
 
-def _action(point: str, rng: random.Random) -> Action:
+def _action(row: int, point: str, rng: random.Random) -> Action:
     actions: Sequence[Action] = ("kill", "stop_long", "stop_short", "stop_window", "cancel", "fail")
     weights = [70, 9, 6, 6, 9, 0]
-    if point.partition(".")[0] in COMMITS:
+    commits = point.partition(".")[0] in COMMITS
+    if commits:
         weights = [58, 8, 6, 6, 8, 14]
-    return rng.choices(actions, weights)[0]
+    drawn = rng.choices(actions, weights)[0]
+    planned = _ROWS.get(row, drawn)
+    return drawn if planned == "fail" and not commits else planned
 
 
 def _visit(point: str, row: int, rng: random.Random) -> int:
     match point.partition(".")[0]:
         case "claim":  # 1 registers the process, 2 claims; where there is a unit, 3 and 4 lock it
-            return 2 if row == 0 else rng.choice((1, 2, 2, 2, 3))
+            return 2 if row in _ROWS else rng.choice((1, 2, 2, 2, 3))
         case "loop":  # the first beat is at the opening of the ledger
             return rng.choice((2, 3, 4))
         case _:
             return 1
+
+
+def _manner(point: str, kind: Kind, rng: random.Random) -> Manner:
+    if kind not in _CONFLICTING or rng.random() > _OFTEN:
+        return "plain"
+    # What was rolled back is not found: nothing is concluded, the key is sent again.
+    return (
+        "ignores_filters" if point.startswith("verdict.") else rng.choice(("ignores_filters", "rolls_back"))
+    )
 
 
 def _prelude(point: str, kind: Kind, rng: random.Random) -> str:

@@ -9,13 +9,23 @@ from pydantic import BaseModel
 from benchmarks.chaos.work import Work
 from plait.ledger import Timing
 
-Engine: TypeAlias = Literal["plait", "naive-retry", "prefect-transaction", "prefect-serializable"]
+Engine: TypeAlias = Literal[
+    "plait",
+    "plait-without-D",
+    "plait-without-L",
+    "naive-retry",
+    "prefect-transaction",
+    "prefect-serializable",
+]
+OURS: Final[frozenset[Engine]] = frozenset({"plait", "plait-without-D", "plait-without-L"})
+"""The engine, whole and with one term of E3 taken away: then it must fail, or the harness proves nothing."""
 
 LEASE: Final = 2.0
 WINDOW: Final = 1.0
 """W of every operation here, so that a stop can outlast it."""
 LANDING: Final = 1.0
-VISIBILITY: Final = 0.3
+"""D as the engine is told it; the faults stay within it."""
+VISIBILITY: Final = 0.5
 STEP: Final = 0.1
 SETTLING: Final = LANDING + VISIBILITY + STEP
 """E3, counted from the moment at which the last attempt is quiet."""
@@ -49,8 +59,8 @@ class Job:
         return Timing(
             lease=LEASE,
             step=STEP,
-            landing_cap=LANDING,
-            visibility_cap=VISIBILITY,
+            landing_cap=0.0 if self.engine == "plait-without-D" else LANDING,
+            visibility_cap=0.0 if self.engine == "plait-without-L" else VISIBILITY,
             patience=self.patience,
             record_patience=10.0,
             max_pause=self.max_pause,

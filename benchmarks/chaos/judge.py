@@ -1,5 +1,6 @@
 """The verdict on one case, by the vendor's own counters and by what the ledger admits."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ _IDENTIFIED: Final = frozenset(
     | {"post_message", "store_file", "create_channel"}
 )
 """Operations whose result has the id that the sandbox counts them by."""
+_MARK: Final = " · "
+"""Between a name and the mark of ours at its end."""
 
 
 @dataclass(slots=True)
@@ -35,11 +38,13 @@ class Verdict:
     blocked: int = 0
     unknown: int = 0
     settled: int = 0
+    failed: int = 0
+    """Only of a baseline: its every re-run ends with an error, so none is waiting and none gets done."""
     wrong: list[str] = field(default_factory=list)
 
     def add(self, other: "Verdict") -> None:
         """Sum up."""
-        for name in ("kills", "struck", "duplicates", "lost", "blocked", "unknown", "settled"):
+        for name in ("kills", "struck", "duplicates", "lost", "blocked", "unknown", "settled", "failed"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.wrong += other.wrong
 
@@ -59,6 +64,10 @@ class Evidence:
     """Whether the runners came to an end of it within the time allowed."""
     before: tuple[AnyRow, ...] = ()
     """The ledger's rows just before a stopped runner went on."""
+    killed: frozenset[int] = frozenset()
+    """Process ids of the runners that were killed, the last of them before `struck_at`."""
+    erred: bool = False
+    """Whether fresh runners ended by themselves, and with an error."""
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -66,6 +75,7 @@ def judge(evidence: Evidence) -> Verdict:
     verdict = Verdict()
     for intended in evidence.intended:
         _judge_effect(evidence, intended, verdict)
+    _judge_strays(evidence, verdict)
     _judge_times(evidence, verdict)
     _judge_overwrites(evidence, verdict)
     verdict.wrong += [
@@ -78,14 +88,17 @@ def judge(evidence: Evidence) -> Verdict:
 
 def count(evidence: Evidence, intended: Intended, verdict: Verdict) -> int:
     """How often the sandbox accepted the effect, and whether that is too often."""
-    rows = [
-        row for row in evidence.accepted[intended.operation] if intended.is_counted(row.marker, row.entity_id)
-    ]
+    rows = _accepted(evidence, intended)
     surplus = max(0, len(rows) - intended.count)
     verdict.duplicates += surplus
     if surplus:
         verdict.wrong.append(f"{intended.label} was accepted {len(rows)} times instead of {intended.count}")
     return len(rows)
+
+
+def _accepted(evidence: Evidence, intended: Intended) -> list[EffectRow]:
+    rows = evidence.accepted[intended.operation]
+    return [row for row in rows if intended.is_counted(row.marker, row.entity_id)]
 
 
 def _judge_effect(evidence: Evidence, intended: Intended, verdict: Verdict) -> None:
@@ -96,7 +109,7 @@ def _judge_effect(evidence: Evidence, intended: Intended, verdict: Verdict) -> N
     if len(done) > accepted or any(row.state == "rejected" for row in rows):
         verdict.lost += 1
         verdict.wrong.append(f"{intended.label} is {[row.state for row in rows]}, accepted {accepted} times")
-    if len(done) == intended.count:
+    if len(rows) == len(done) == intended.count:
         _judge_identity(evidence, intended, done, verdict)
     elif intended.blind and rows and rows[0].state in {"sent", "unknown"}:
         verdict.unknown += 1
@@ -110,9 +123,7 @@ def _judge_effect(evidence: Evidence, intended: Intended, verdict: Verdict) -> N
 
 def _judge_identity(evidence: Evidence, intended: Intended, done: list[AnyRow], verdict: Verdict) -> None:
     """The recorded result is the accepted one, not a neighbour's; a key it came under is the ledger's."""
-    accepted = [
-        row for row in evidence.accepted[intended.operation] if intended.is_counted(row.marker, row.entity_id)
-    ]
+    accepted = _accepted(evidence, intended)
     foreign = {row.external_key for row in accepted} - {None, *(row.external_id for row in done)}
     if foreign:
         verdict.wrong.append(f"{intended.label} was accepted under {foreign}, which is no key of the ledger")
@@ -120,9 +131,36 @@ def _judge_identity(evidence: Evidence, intended: Intended, done: list[AnyRow], 
         return
     mine = {row.entity_id for row in accepted}
     recorded = {row.vendor_id for row in done}
-    if recorded - mine:
+    if recorded - mine or len(recorded) != len(done):
         verdict.lost += 1
-        verdict.wrong.append(f"{intended.label} is recorded as {recorded}, accepted was {mine}")
+        verdict.wrong.append(f"{intended.label} is {len(done)} rows of {recorded}, accepted was {mine}")
+    elif len(accepted) == intended.count:
+        for row in done:
+            _judge_generation(row, accepted, verdict)
+
+
+def _judge_generation(row: AnyRow, accepted: Sequence[EffectRow], verdict: Verdict) -> None:
+    """Where the far end keeps a sign of the ledger's row: one entry bears it, the one that is recorded."""
+    signed = [one for one in accepted if one.external_key or _MARK in one.marker]
+    if not signed:
+        return
+    mine = [one.entity_id for one in signed if _bears(one, row.external_id)]
+    if len(mine) > 1:
+        verdict.duplicates += 1
+        verdict.wrong.append(f"generation {row.generation} of {row.step} was accepted as {mine}")
+    if row.vendor_id not in mine:
+        verdict.lost += 1
+        verdict.wrong.append(
+            f"generation {row.generation} of {row.step} is recorded as {row.vendor_id}, accepted was {mine}"
+        )
+
+
+def _bears(accepted: EffectRow, external_id: str) -> bool:
+    """Whether it came under this id, as a key or as the end of a name."""
+    _, mark, end = accepted.marker.rpartition(_MARK)
+    if accepted.external_key is not None:
+        return accepted.external_key == external_id
+    return bool(mark) and external_id.endswith(end.rpartition("-")[2])
 
 
 def _judge_blind(evidence: Evidence, rows: list[AnyRow], verdict: Verdict) -> None:
@@ -136,6 +174,15 @@ def _judge_blind(evidence: Evidence, rows: list[AnyRow], verdict: Verdict) -> No
         verdict.wrong.append("the blind effect is done although an attempt is open")
 
 
+def _judge_strays(evidence: Evidence, verdict: Verdict) -> None:
+    labels = {intended.label for intended in evidence.intended}
+    verdict.wrong += [
+        f"the ledger has {row.step}, which nobody asked for: {row.state}"
+        for row in evidence.written.effects
+        if row.step not in labels
+    ]
+
+
 def _judge_times(evidence: Evidence, verdict: Verdict) -> None:
     for row in evidence.written.effects:
         attempts = [one for one in evidence.written.attempts if one.external_id == row.external_id]
@@ -145,7 +192,7 @@ def _judge_times(evidence: Evidence, verdict: Verdict) -> None:
         ):
             verdict.blocked += 1
             verdict.wrong.append(f"{row.step} was claimed {row.claimed_at - evidence.struck_at:.1f} s late")
-        quiet = [one.quiet_at for one in attempts if one.quiet_at is not None]
+        quiet = [at for one in attempts if (at := _quiet_at(evidence, one)) is not None]
         due = max([evidence.struck_at + LEASE, *(each + SETTLING for each in quiet)])
         if row.settled_at is not None and row.settled_at > due + GRACE:
             verdict.blocked += 1
@@ -153,6 +200,15 @@ def _judge_times(evidence: Evidence, verdict: Verdict) -> None:
     if not evidence.finished and not verdict.blocked:
         verdict.blocked += 1
         verdict.wrong.append("the runners came to no end")
+
+
+def _quiet_at(evidence: Evidence, attempt: AnyRow) -> float | None:
+    """From when on the attempt wrote nothing. A death counts from our blow, not from when it was noticed."""
+    if evidence.written.pids.get(attempt.holder) not in evidence.killed:
+        at: float | None = attempt.quiet_at
+        return at
+    noticed = evidence.struck_at + LEASE
+    return noticed if attempt.quiet_at is None else min(noticed, attempt.quiet_at)
 
 
 def _judge_overwrites(evidence: Evidence, verdict: Verdict) -> None:

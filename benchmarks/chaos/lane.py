@@ -2,12 +2,14 @@
 
 import asyncio
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 
+from benchmarks.chaos.cases import Manner
 from benchmarks.chaos.runner import KEYS, ROOT, SCRATCH
 from benchmarks.chaos.work import Work, word_document
 from plait.sandbox.placet_settings import PlacetSettings
@@ -20,6 +22,13 @@ from plait.sandbox.store import EffectRow
 
 FRESH: Final = 100
 """Cases after which the lane takes a new sandbox: its lists would grow for ever."""
+PLAIN: Final = PletorSettings(work_seconds=0.0)
+MANNERS: Final[dict[Manner, PletorSettings]] = {
+    "plain": PLAIN,
+    "ignores_filters": PLAIN.model_copy(update={"lookup_filter": "ignored"}),
+    "rolls_back": PLAIN.model_copy(update={"rollback_seconds": 0.5}),
+}
+"""The last: the first use of a key is a 500, and a 409 until it is rolled back."""
 
 
 @dataclass(slots=True)
@@ -30,6 +39,9 @@ class Lane:
     seed: int
     starting: asyncio.Semaphore
     """How many sandboxes may start at once: each import is seconds of one core."""
+    manner: Manner = "plain"
+    playing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by the case that plays here."""
     _box: SandboxProcess | None = None
     _served: int = 0
     _http: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(timeout=15.0, trust_env=False))
@@ -54,7 +66,7 @@ class Lane:
                 seed=self.seed,
                 officeplane=OfficePlaneSettings(ingest_seconds=0.0),
                 placet=PlacetSettings(throttle=False),
-                pletor=PletorSettings(work_seconds=0.0),
+                pletor=MANNERS[self.manner],
                 timeout=120.0,
             )
         self._served = 1
@@ -98,6 +110,35 @@ class Lane:
                 return replace(work, file_id=made["id"])
             case _:
                 return work
+
+    async def add_stranger(self, work: Work) -> None:
+        """Somebody else's entry of the same kind at the same place; it may meet a fault that is left over."""
+        with suppress(httpx.HTTPError):
+            await self._add_stranger(work)
+
+    async def _add_stranger(self, work: Work) -> None:
+        text = f"stranger to {work.token}"
+        conversations = f"/workspaces/{SCRATCH}/conversations"
+        match work.kind:
+            case "upload":
+                await self._post("officeplane", "/api/documents/upload", files=_form(text))
+            case "messages":
+                path = f"{conversations}/{work.conversation_id}/messages"
+                await self._post("planck", path, json={"message": text, "stream": False})
+            case "run":
+                body = {"agent_id": COPYWRITER.id, "inputs": [{"id": "title", "value": text}]}
+                await self._post("pletor", "/runs", json=body)
+            case "asset":
+                await self._post("pletor", "/assets/upload", files=_form(text))
+            case "post":
+                await self._post("placet", "/api/v1/messages", json={"channelId": REVIEWS, "text": text})
+            case "file":
+                channel = {"channelId": REVIEWS}
+                await self._post("placet", "/api/v1/files/store", data=channel, files=_form(text))
+            case "channel":
+                await self._post("placet", "/api/v1/agents", json={"name": "Chaos", "description": text})
+            case _:
+                await self._post("planck", conversations, json={"name": text})
 
     async def _post(self, service: str, path: str, **body: Any) -> Any:
         return await self._call("POST", service, path, **body)

@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -15,7 +15,7 @@ from sqlalchemy import select
 from plait.ledger.database import Database
 from plait.ledger.migrate import upgrade
 from plait.ledger.store import AnyRow
-from plait.ledger.store.rows import ATTEMPT, EFFECT
+from plait.ledger.store.rows import ATTEMPT, EFFECT, PROCESS
 from tests.support.postgres_server import postgres_url
 
 Kind: TypeAlias = Literal["sqlite", "postgres"]
@@ -27,6 +27,8 @@ class Written:
 
     effects: list[AnyRow]
     attempts: list[AnyRow]
+    pids: dict[str, int] = field(default_factory=dict)
+    """Process ids of the attempts' holders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +62,12 @@ class Ledgers:
                     connection.execute(select(ATTEMPT).where(ATTEMPT.c.external_id.in_(ids)))
                 )
             )
+            holders = {attempt.holder for attempt in attempts}
+            known = select(PROCESS).where(PROCESS.c.holder.in_(holders))
+            processes = database.read_now(lambda connection: list(connection.execute(known)))
         finally:
             database.stop()
-        return Written(effects, attempts)
+        return Written(effects, attempts, {row.holder: row.pid for row in processes})
 
 
 @contextmanager

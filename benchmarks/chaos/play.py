@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.chaos.cases import SINGLE, WINDOW, Case
-from benchmarks.chaos.job import LEASE, Engine, Job, Report
+from benchmarks.chaos.job import LEASE, OURS, Engine, Job, Report
 from benchmarks.chaos.judge import GRACE, Evidence, Verdict, count, judge
 from benchmarks.chaos.lane import Lane
 from benchmarks.chaos.ledgers import Ledgers, Written
@@ -43,10 +43,12 @@ class Play:
     _url: str = ""
     _work: Work | None = None
     _started: int = 0
-    _kills: int = 0
+    _killed: list[int] = field(default_factory=list)
     _struck: int = 0
+    """Blows to a runner that stood at the case's point."""
     _struck_at: float = 0.0
     _before: tuple[AnyRow, ...] = ()
+    _erred: bool = False
     _wrong: list[str] = field(default_factory=list)
     _all: list[Runner] = field(default_factory=list)
 
@@ -92,7 +94,8 @@ class Play:
             armed.append(await self._armed())
         if case.action == "fail":
             return await self._let_fail(armed[0])
-        await armed[0].parked()
+        if await armed[0].parked() and case.stranger:
+            await self.lane.add_stranger(self._prepared)
         others: list[Runner] = []
         if case.rival == "standby" and case.action not in STOPS:
             others.append(await self._start())
@@ -104,12 +107,13 @@ class Play:
         return [runner for runner in (*armed, *others) if runner.alive]
 
     async def _strike(self, runner: Runner) -> list[Runner]:
+        """One blow to a runner that stands at the case's point."""
+        self._struck += 1
         match self.case.action:
             case "kill":
                 await self._kill(runner)
                 return []
             case "cancel":
-                self._struck += 1
                 runner.signal(signal.SIGTERM)
                 runner.release()
                 return []
@@ -119,8 +123,7 @@ class Play:
     async def _kill(self, runner: Runner) -> None:
         runner.signal(signal.SIGKILL)
         await runner.ended(5.0)
-        self._kills += 1
-        self._struck += 1
+        self._killed.append(runner.pid)
 
     async def _let_fail(self, runner: Runner) -> list[Runner]:
         """The commit fails inside the process, as a database does that refuses or forgets to answer."""
@@ -132,12 +135,12 @@ class Play:
 
     async def _stop(self, runner: Runner) -> list[Runner]:
         """SIGSTOP, another runner meanwhile, SIGCONT."""
-        self._struck += 1
         runner.signal(signal.SIGSTOP)
         runner.release()
         others: list[Runner] = []
         if self.engine != "naive-retry":  # which claims no coordination
-            others.append(await self._start(patience=2.0 if self._must_name else None))
+            sweeps = self.case.kind == "sweep"
+            others.append(await self._start(patience=2.0 if self._must_name else None, sweeps=sweeps))
         await asyncio.sleep(STOPS[self.case.action])
         if self._must_name:
             await others[0].ended(NAMED_WITHIN)
@@ -152,8 +155,8 @@ class Play:
     def _must_name(self) -> bool:
         """Whether only the stopped process's death could tell, so that its name must be said."""
         case = self.case
-        engine = self.engine == "plait" and case.action == "stop_long"
-        return engine and case.point in WINDOW and case.kind in SINGLE
+        ours = self.engine in OURS and case.action == "stop_long"
+        return ours and case.point in WINDOW and case.kind in SINGLE
 
     def _check_named(self, stopped: Runner, other: Runner) -> None:
         report = other.report
@@ -166,26 +169,27 @@ class Play:
             )
 
     async def _sweep(self) -> list[Runner]:
-        """A stopped runner's attempt is judged absent by time, then the sweeper is killed at its look."""
+        """A stopped runner's attempt is judged absent by time, then the sweeper is struck at its look."""
+        alive: list[Runner] = []
         stopped = await self._start(point=self.case.prelude)
         if await stopped.parked():
             stopped.signal(signal.SIGSTOP)
             other = await self._start(max_pause=0.2)
             await other.ended()
             await self._kill(stopped)
-            await self._kill_the_sweeper()
+            alive = await self._strike_the_sweeper()
             await self._sweep_what_is_due()
         self._struck_at = time.time()
-        return []
+        return alive
 
-    async def _kill_the_sweeper(self) -> None:
+    async def _strike_the_sweeper(self) -> list[Runner]:
         """The first look is due D + L after the verdict: try until a sweeper stands before it."""
         for _ in range(_SWEEPERS):
             sweeper = await self._start(point=self.case.point, sweeps=True)
             if await sweeper.parked():
-                await self._kill(sweeper)
-                return
+                return [sweeper, *await self._strike(sweeper)]
             await asyncio.sleep(0.5)
+        return []
 
     async def _sweep_what_is_due(self) -> None:
         """The dead sweeper's look is made by the next one, and finds nothing amiss."""
@@ -201,8 +205,8 @@ class Play:
 
     async def _settle(self, alive: list[Runner]) -> bool:
         """Fresh runners, again and again, until one was told of the end of every effect."""
-        end = time.monotonic() + (ROUNDS_FOR if self.engine == "plait" else LEASE + GRACE)
-        if self.engine != "plait" and await self._ends_well(alive, end):
+        end = time.monotonic() + (ROUNDS_FOR if self.engine in OURS else LEASE + GRACE)
+        if self.engine not in OURS and await self._ends_well(alive, end):
             return True  # a scheduler runs again what failed, not what succeeded
         while True:
             fresh = [await self._start() for _ in range(1 if self.case.rival == "none" else self.runners)]
@@ -210,6 +214,7 @@ class Play:
                 await runner.ended(max(0.1, end - time.monotonic()))
             if any(self._is_over(runner.report) for runner in fresh):
                 return True
+            self._erred |= not any(runner.alive for runner in fresh)
             if time.monotonic() > end:
                 return False
             alive = []
@@ -227,23 +232,30 @@ class Play:
         return all(told.status == "done" or (blind and told.status == "unknown") for told in report.effects)
 
     async def _judge(self, finished: bool) -> Verdict:
-        assert self._work is not None  # noqa: S101 - for mypy: `run` prepared it
-        operations = {intended.operation for intended in self._work.intended()}
+        intended = self._prepared.intended()
+        operations = {one.operation for one in intended}
         evidence = Evidence(
             case=self.case,
-            intended=self._work.intended(),
+            intended=intended,
             accepted={name: await self.lane.accepted(name) for name in operations},
             written=await self._read(),
             struck_at=self._struck_at,
             finished=finished,
             before=self._before,
+            killed=frozenset(self._killed),
+            erred=self._erred,
         )
-        verdict = judge(evidence) if self.engine == "plait" else _of_baseline(evidence)
-        verdict.kills, verdict.struck = self._kills, self._struck
+        verdict = judge(evidence) if self.engine in OURS else _of_baseline(evidence)
+        verdict.kills, verdict.struck = len(self._killed), self._struck
         verdict.wrong += self._wrong
         return verdict
 
     # ------------------------------------------------------------ small things
+
+    @property
+    def _prepared(self) -> Work:
+        assert self._work is not None  # noqa: S101 - for mypy: `run` prepared it
+        return self._work
 
     async def _armed(self) -> Runner:
         case = self.case
@@ -252,11 +264,10 @@ class Play:
         )
 
     async def _start(self, *, patience: float | None = None, **changes: object) -> Runner:
-        assert self._work is not None  # noqa: S101 - for mypy: `run` prepared it
         self._started += 1
         job = Job(
             engine=self.engine,
-            work=self._work,
+            work=self._prepared,
             name=f"r{self._started}",
             folder=self.folder,
             sandbox=self.lane.url,
@@ -269,7 +280,7 @@ class Play:
         return runner
 
     async def _read(self) -> Written:
-        if self.engine != "plait":
+        if self.engine not in OURS:
             return Written([], [])
         return await asyncio.to_thread(self.ledgers.read, self._url, self.case.token)
 
@@ -282,5 +293,6 @@ def _of_baseline(evidence: Evidence) -> Verdict:
         verdict.settled += evidence.finished
         if not accepted and evidence.finished:
             verdict.lost += 1
-    verdict.blocked += not evidence.finished
+    verdict.failed += evidence.erred and not evidence.finished
+    verdict.blocked += not (evidence.erred or evidence.finished)
     return verdict

@@ -16,6 +16,8 @@ class Totals:
 
     of: int
     """How many points there are to visit."""
+    baseline: bool = False
+    planned: set[str] = field(default_factory=set)
     sum: Verdict = field(default_factory=Verdict)
     points: set[str] = field(default_factory=set)
     by_point: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(int)))
@@ -27,6 +29,7 @@ class Totals:
         """Count one case, struck at `point`."""
         self.sum.add(verdict)
         self.cases += 1
+        self.planned.add(point)
         self.wrong_at[point] += bool(verdict.wrong)
         if verdict.struck:
             self.points.add(point)
@@ -35,12 +38,19 @@ class Totals:
             self.missed += 1
 
     @property
+    def not_hit(self) -> list[str]:
+        """Points at which every planned blow missed, where the plan had all points."""
+        return sorted(self.planned - self.points) if len(self.planned) == self.of else []
+
+    @property
     def line(self) -> str:
         """The result."""
         total = self.sum
+        failed = f" failed={total.failed}" if self.baseline else ""
         return (
             f"kills={total.kills} points={len(self.points)}/{self.of} duplicates={total.duplicates} "
             f"lost={total.lost} blocked={total.blocked} unknown={total.unknown} settled={total.settled}"
+            f"{failed}"
         )
 
     def table(self, points: tuple[str, ...]) -> Table:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, select
 
 from benchmarks.chaos.cases import OPERATION
-from benchmarks.chaos.job import LIMIT, WINDOW, Job, Report, Told
+from benchmarks.chaos.job import LIMIT, OURS, WINDOW, Job, Report, Told
 from plait import failpoints
 from plait.http import Transport
 from plait.http.errors import OutcomeUnknown, PlaitError
@@ -69,7 +69,7 @@ def run(job: Job) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.environ["PLAIT_RUN_DIR"] = str(job.processes)
-    if job.engine != "plait":
+    if job.engine not in OURS:
         from benchmarks.chaos.baselines import perform  # noqa: PLC0415 - Prefect is heavy
 
         write(job, perform(job))

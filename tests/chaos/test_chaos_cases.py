@@ -2,17 +2,15 @@
 
 import threading
 import time
-from types import SimpleNamespace
+from itertools import product
 
 import pytest
 
-from benchmarks.chaos.cases import OPERATION, make_case
-from benchmarks.chaos.judge import Evidence, judge
-from benchmarks.chaos.ledgers import Written
-from benchmarks.chaos.work import Work
+from benchmarks.chaos.cases import OPERATION, STRANGERS, make_case
+from benchmarks.chaos.job import LANDING, STEP, VISIBILITY
+from benchmarks.chaos.lane import MANNERS
 from plait import failpoints
 from plait.sandbox.services import SERVICES
-from plait.sandbox.store import EffectRow
 
 
 @pytest.mark.parametrize("runners", [1, 2])
@@ -22,13 +20,33 @@ def test_a_case_follows_from_seed_and_number(runners):
 
 
 def test_every_row_of_cases_visits_every_point():
-    """No point is left to luck: the first row kills at each, the second stops at each."""
+    """No point is left to luck: some rows strike all of them alike, the first with a kill."""
     size = len(failpoints.POINTS)
-    first = [make_case(5, n, 2) for n in range(size)]
-    second = [make_case(5, n, 2) for n in range(size, 2 * size)]
-    assert {case.point for case in first} == {case.point for case in second} == set(failpoints.POINTS)
-    assert {case.action for case in first} == {"kill"}
-    assert {case.action for case in second if case.kind != "sweep"} == {"stop_long"}
+    rows = [[make_case(5, size * row + n, 2) for n in range(size)] for row in range(9)]
+    assert all({case.point for case in row} == set(failpoints.POINTS) for row in rows)
+    assert {case.action for case in rows[0]} == {"kill"}
+    planned = {(case.point, case.action) for row in rows for case in row}
+    actions = ("kill", "stop_short", "stop_window", "stop_long", "cancel")
+    assert planned >= set(product(failpoints.POINTS, actions))
+    commits = [f"{commit}.{side}_commit" for commit in failpoints.COMMITS for side in ("before", "after")]
+    assert {point for point, action in planned if action == "fail"} == set(commits)
+
+
+def test_faults_reach_the_end_of_their_bounds():
+    """What lands and shows late does so within D and L, but too late for an engine without one of them."""
+    late = {case.fault: case.rules for n in range(3000) if (case := make_case(5, n, 2)).kind in STRANGERS}
+    (landing,) = late["late_landing"]
+    lag, landing_too = late["late_landing_lag"]
+    assert LANDING > landing["seconds"] > VISIBILITY + STEP
+    assert VISIBILITY > lag["seconds"]
+    assert lag["seconds"] + landing_too["seconds"] > LANDING + STEP
+
+
+def test_strangers_and_awkward_vendors_are_drawn():
+    """Every kind that a stranger can make is met beside one, and every manner of the vendor."""
+    cases = [make_case(5, n, 2) for n in range(3000)]
+    assert {case.kind for case in cases if case.stranger} == set(STRANGERS)
+    assert {case.manner for case in cases} == set(MANNERS)
 
 
 def test_one_runner_has_no_rival():
@@ -43,52 +61,6 @@ def test_every_kind_of_work_is_drawn():
     known = {service.name: {operation.name for operation in service.operations} for service in SERVICES}
     for service, operation, look in OPERATION.values():
         assert {operation, *filter(None, [look])} <= known[service]
-
-
-def row(**values):
-    """A row of the ledger, as the judge reads it."""
-    given = {"incident": None, "claimed_at": None, "settled_at": None, "reason": None, "attempts": 1}
-    return SimpleNamespace(**given | values)
-
-
-def evidence(kind, *keys, recorded="run-0", known="chaos-key"):
-    """One effect that the ledger calls done, and what the sandbox accepted under which keys."""
-    case = next(case for n in range(600) if (case := make_case(5, n, 2)).kind == kind)
-    work = Work(kind=kind, token=case.token)
-    (intended,) = work.intended()
-    accepted = [
-        EffectRow(
-            seq=n,
-            service=OPERATION[kind][0],
-            operation=intended.operation,
-            entity_id=f"{kind}-{n}",
-            marker=intended.wanted,
-            external_key=key,
-            at=0.0,
-            request=n,
-        )
-        for n, key in enumerate(keys)
-    ]
-    done = row(external_id=known, step=intended.label, state="done", vendor_id=recorded, operation="x")
-    return Evidence(
-        case=case,
-        intended=(intended,),
-        accepted={intended.operation: accepted},
-        written=Written([done], []),
-        struck_at=0.0,
-        finished=True,
-    )
-
-
-def test_the_judge_of_keyed_effects():
-    """One under the ledger's key is right; two, a foreign key and a neighbour's result are not."""
-    assert judge(evidence("run", "chaos-key")).wrong == []
-    twice = judge(evidence("run", "chaos-key", "fresh-key"))
-    assert (twice.duplicates, len(twice.wrong)) == (1, 2)
-    (words,) = judge(evidence("run", "other-key")).wrong
-    assert "no key of the ledger" in words
-    assert judge(evidence("run", "chaos-key", recorded="run-9")).lost == 1
-    assert judge(evidence("run")).lost > 0
 
 
 @pytest.fixture
