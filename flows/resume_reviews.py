@@ -194,6 +194,9 @@ async def _resume(desk: _Desk) -> int:
     except HTTPError as error:
         _trouble(desk, f"Prefect: {error}")
         return 0
+    for one in resumed:
+        if one.unclear:
+            _trouble(desk, f"Prefect: {one.reason}")
     refused = sum(not one.accepted for one in resumed)
     desk.result.resumed += len(resumed) - refused
     desk.result.refused += refused

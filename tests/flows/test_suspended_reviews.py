@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -38,12 +38,14 @@ class Run:
 
     world: World
     id: UUID
+    given: dict[str, Any] = field(default_factory=dict)
+    """What it is called with, beside what every test's run is."""
 
     async def go(self) -> State:
         """Execute it until it ends or suspends; gives the state Prefect has then."""
         async with get_client() as client:
             flow_run = await client.read_flow_run(self.id)
-            given = self.world.arguments(wait="suspend")
+            given = self.world.arguments(wait="suspend", **self.given)
             with suppress(Pause):
                 await run_flow(run_with_review, flow_run=flow_run, parameters=given)
             state = (await client.read_flow_run(self.id)).state
@@ -68,13 +70,18 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield running
 
 
-@pytest.fixture
-async def run(world: World) -> Run:
+async def deployed(world: World) -> Run:
     """A run of a deployment that nobody executes by himself."""
     deployment = await RunnerDeployment.from_flow(run_with_review, name=f"test-{world.folder.name}").aapply()
     async with get_client() as client:
         made = await client.create_flow_run_from_deployment(deployment, parameters={"channel": "Reviews"})
     return Run(world, made.id)
+
+
+@pytest.fixture
+async def run(world: World) -> Run:
+    """The one that most tests need."""
+    return await deployed(world)
 
 
 async def test_answered_in_placet_and_resumed(world: World, run: Run):
@@ -178,6 +185,25 @@ async def test_a_cancelled_run_asks_nobody_any_more(world: World, run: Run, noti
     assert [] == await world.waiting()
     (run_at_pletor,) = (await world.at_pletor("GET", "/runs"))["data"]
     assert "canceled" == run_at_pletor["status"]
+
+
+async def test_a_deleted_run_keeps_no_other_from_being_resumed(world: World, run: Run):
+    """Prefect answers 500 about a run that it does not know; it is looked for again, but not at once."""
+    other = await deployed(world)
+    other.given = {"run_key": "other", "folder": world.folder / "other"}
+    assert ("Suspended", "Suspended") == ((await run.go()).name, (await other.go()).name)
+    for shown in await world.waiting():
+        await world.respond(shown["id"], {"selectedOption": "approve"})
+    async with get_client() as client:
+        await client.delete_flow_run(run.id)
+    found = await run.look()
+    assert (2, 1, 1) == (found.decided, found.resumed, found.refused)
+    assert [f"Prefect: run {run.id} is not known to this Prefect server"] == found.troubles
+    assert (0, 0) == ((found := await run.look()).resumed, found.refused)
+    assert "Completed" == (await other.go()).name
+    left = {review.flow_run_id: review.resume_at for review in await world.reviews()}
+    assert left[str(run.id)] is not None
+    assert left[str(other.id)] is None
 
 
 @pytest.mark.timeout(600)
