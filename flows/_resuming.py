@@ -49,6 +49,16 @@ class _Next:
     unclear: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What became of suspended runs that somebody still decides for."""
+
+    cancelled: dict[str, str]
+    """Question to run."""
+    unknown: list[str]
+    """Runs that this Prefect server does not know: deleted, or those of another server."""
+
+
 async def resume_decided(ledger: Ledger) -> list[Resumed]:
     """Resume every run whose turn it is. A refusal is read, and repeated where the run may yet suspend.
 
@@ -68,19 +78,22 @@ async def resume_decided(ledger: Ledger) -> list[Resumed]:
         return await asyncio.gather(*(one(run) for run in runs))
 
 
-async def cancelled_runs(ledger: Ledger) -> dict[str, str]:
-    """Open questions of suspended runs that were cancelled or deleted: question to run."""
+async def gone_runs(ledger: Ledger) -> Gone:
+    """Suspended runs with open questions that nobody will resume in Prefect."""
     waiting = await ledger.ask(suspended_reviews)
     runs = sorted(set(waiting.values()))
-    gone: set[str] = set()
+    states: dict[str, StateType | None] = {}
     async with get_client() as client:
         for start in range(0, len(runs), CHUNK):
             some = [UUID(one) for one in runs[start : start + CHUNK]]
             mine = FlowRunFilter(id=FlowRunFilterId(any_=some))
-            found = {str(run.id): run.state_type for run in await client.read_flow_runs(flow_run_filter=mine)}
-            over = {StateType.CANCELLED, StateType.CANCELLING, None}
-            gone |= {str(one) for one in some if found.get(str(one)) in over}
-    return {review_id: run_id for review_id, run_id in waiting.items() if run_id in gone}
+            found = await client.read_flow_runs(flow_run_filter=mine)
+            states |= {str(run.id): run.state_type for run in found}
+    over = {StateType.CANCELLED, StateType.CANCELLING}
+    return Gone(
+        cancelled={review_id: run for review_id, run in waiting.items() if states.get(run) in over},
+        unknown=[run for run in runs if run not in states],
+    )
 
 
 async def withdraw(ledger: Ledger, review_id: str, run_id: str) -> None:
@@ -128,7 +141,12 @@ async def _try(client: PrefectClient, run: WaitingRun) -> _Next:
     try:
         state = (await client.read_flow_run(run_id)).state
     except ObjectNotFound:
-        return _Next(accepted=False, reason=f"run {run_id} is not known to this Prefect server", at=UNKNOWN, unclear=True)
+        return _Next(
+            accepted=False,
+            reason=f"run {run_id} is not known to this Prefect server",
+            at=UNKNOWN,
+            unclear=True,
+        )
     except PrefectHTTPStatusError as raised:
         state, error = None, error or raised
     if state is not None and state.is_final():

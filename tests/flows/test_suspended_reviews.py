@@ -21,7 +21,7 @@ from prefect.states import Cancelled
 from review_world import PICK, World, serving
 
 from flows._cancelling import cancel_what_was_started
-from flows._resuming import BY_PROGRAM
+from flows._suspending import BY_PROGRAM
 from flows.resume_reviews import ResumeReviews, resume_reviews
 from flows.run_with_review import run_with_review
 from plait.ledger import Ledger
@@ -70,11 +70,12 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield running
 
 
-async def deployed(world: World) -> Run:
+async def deployed(world: World, **given: Any) -> Run:
     """A run of a deployment that nobody executes by himself."""
     deployment = await RunnerDeployment.from_flow(run_with_review, name=f"test-{world.folder.name}").aapply()
     async with get_client() as client:
-        made = await client.create_flow_run_from_deployment(deployment, parameters={"channel": "Reviews"})
+        parameters = {"channel": "Reviews"} | given
+        made = await client.create_flow_run_from_deployment(deployment, parameters=parameters)
     return Run(world, made.id)
 
 
@@ -198,12 +199,25 @@ async def test_a_deleted_run_keeps_no_other_from_being_resumed(world: World, run
         await client.delete_flow_run(run.id)
     found = await run.look()
     assert (2, 1, 1) == (found.decided, found.resumed, found.refused)
-    assert [f"Prefect: run {run.id} is not known to this Prefect server"] == found.troubles
+    assert f"Prefect: run {run.id} is not known to this Prefect server" in found.troubles
     assert (0, 0) == ((found := await run.look()).resumed, found.refused)
     assert "Completed" == (await other.go()).name
     left = {review.flow_run_id: review.resume_at for review in await world.reviews()}
     assert left[str(run.id)] is not None
     assert left[str(other.id)] is None
+
+
+async def test_a_run_that_prefect_does_not_know_is_left_alone(world: World, run: Run):
+    """It may be another server's: its question goes on waiting, and Pletor's run too."""
+    assert "Suspended" == (await run.go()).name
+    async with get_client() as client:
+        await client.delete_flow_run(run.id)
+    found = await run.look()
+    assert (0, 1) == (found.withdrawn, found.waiting)
+    assert [f"1 suspended run not known to this Prefect server: {run.id}"] == found.troubles
+    assert 1 == len(await world.waiting())
+    (run_at_pletor,) = (await world.at_pletor("GET", "/runs"))["data"]
+    assert "canceled" != run_at_pletor["status"]
 
 
 @pytest.mark.timeout(600)
