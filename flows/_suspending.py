@@ -14,8 +14,9 @@ from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.flow_runs import asuspend_flow_run
-from prefect.input import RunInput
+from prefect.input import Keyset, RunInput, keyset_from_base_key
 from pydantic import Field, create_model
 
 from plait.content.text import one_line
@@ -33,6 +34,8 @@ RECORDED: Final = "recorded"
 BY_PROGRAM: Final[Mapping[str, str]] = {"decision": RECORDED, "decided_by": "resume_reviews"}
 """What a program resumes with. Never a vendor's words: Prefect renders them as a template."""
 FORMS: Final = 200
+"""Inputs of a run that are read at once."""
+CONFLICT: Final = 409
 _RESPONSE: Final = re.compile(r"suspended-(.+)-(\d+)-response")
 _NUMBER: Final = re.compile(r"\d{1,4}")
 
@@ -42,6 +45,22 @@ def can_suspend() -> bool:
     context = FlowRunContext.get()
     run = None if context is None else context.flow_run
     return run is not None and run.deployment_id is not None and run.parent_task_run_id is None
+
+
+class _Form(RunInput):
+    """A form that may be saved again: it is saved before the run suspends, and Prefect does so after.
+
+    Prefect resumes no run whose form is missing; one killed in between would wait for ever.
+    """
+
+    @classmethod
+    async def asave(cls, keyset: Keyset, flow_run_id: UUID | None = None) -> None:
+        """Save it, once."""
+        try:
+            await super().asave(keyset, flow_run_id)
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code != CONFLICT:
+                raise
 
 
 async def suspend_for(run: Run, views: Sequence[ReviewView]) -> None:
@@ -60,7 +79,9 @@ async def suspend_for(run: Run, views: Sequence[ReviewView]) -> None:
         if not all(one.waits for one in await run.ledger.ask(partial(find_reviews, review_ids=ids))):
             return  # decided in the meantime, or by the form just read
         say(f"Suspending until somebody decides: {one_line(view.title, 100)} ({view.id})")
-        await asuspend_flow_run(wait_for_input=form, key=f"{view.id}-{n}")
+        key = f"{view.id}-{n}"
+        await form.asave(keyset_from_base_key(f"suspended-{key}"))
+        await asuspend_flow_run(wait_for_input=form, key=key)
         await record_forms(run.ledger)  # only a pause that had fired before comes here
 
 
@@ -100,7 +121,7 @@ def form_of(view: ReviewView) -> type[RunInput]:
         fields["choices"] = (str, Field(default="", description="Numbers, such as 1 or 1, 3."))
     if question.kind == "edit":
         fields["text"] = (str, Field(default="", description="Yours, in place of the proposed one."))
-    made: type[RunInput] = create_model("ReviewForm", __base__=RunInput, **fields)
+    made: type[RunInput] = create_model("ReviewForm", __base__=_Form, **fields)
     return made.with_initial_data(description=question.message(view.id))
 
 

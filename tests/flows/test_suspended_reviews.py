@@ -18,6 +18,7 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import Pause
 from prefect.flow_engine import run_flow
 from prefect.states import Cancelled
+from review_victims import killed_while_suspending
 from review_world import PICK, World, serving
 
 from flows._cancelling import cancel_what_was_started
@@ -218,6 +219,17 @@ async def test_a_run_that_prefect_does_not_know_is_left_alone(world: World, run:
     assert 1 == len(await world.waiting())
     (run_at_pletor,) = (await world.at_pletor("GET", "/runs"))["data"]
     assert "canceled" != run_at_pletor["status"]
+
+
+async def test_a_run_that_died_while_it_suspended_is_resumed(world: World, run: Run):
+    """Killed once Prefect has its state, before it could send anything else: its form is there already."""
+    await killed_while_suspending(world, run.id)
+    async with get_client() as client:
+        assert "Suspended" == ((await client.read_flow_run(run.id)).state or Cancelled()).name
+    (shown,) = await world.waiting()
+    await world.respond(shown["id"], {"selectedOption": "approve"})
+    assert (1, 1, 0) == ((found := await run.look()).decided, found.resumed, found.refused)
+    assert "Completed" == (await run.go()).name
 
 
 @pytest.mark.timeout(600)
