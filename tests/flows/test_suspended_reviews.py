@@ -19,7 +19,7 @@ from prefect.exceptions import Pause
 from prefect.flow_engine import run_flow
 from prefect.states import Cancelled
 from review_victims import killed_while_suspending
-from review_world import PICK, World, serving
+from review_world import PICK, TEXT, World, serving
 
 from flows._cancelling import cancel_what_was_started
 from flows._suspending import BY_PROGRAM
@@ -230,6 +230,23 @@ async def test_a_run_that_died_while_it_suspended_is_resumed(world: World, run: 
     await world.respond(shown["id"], {"selectedOption": "approve"})
     assert (1, 1, 0) == ((found := await run.look()).decided, found.resumed, found.refused)
     assert "Completed" == (await run.go()).name
+
+
+async def test_changed_content_wakes_a_run_once(world: World, run: Run):
+    """It withdraws its own question and asks the new one: there is nothing to be resumed for until then."""
+    run.given = {"agent": TEXT}
+    assert "Suspended" == (await run.go()).name
+
+    def change(data: dict[str, Any]) -> None:
+        data["reviews"][0]["options"][0]["text"] = "Something nobody has read"
+
+    (shown,) = await world.waiting()
+    world.change_at_pletor(change)
+    await world.respond(shown["id"], {"decision": "approve"})
+    assert 1 == (await run.look()).resumed
+    assert "Suspended" == (await run.go()).name
+    assert [None, None] == [review.resume_at for review in await world.reviews()]
+    assert (0, 0, 1) == ((found := await run.look()).resumed, found.refused, found.waiting)
 
 
 @pytest.mark.timeout(600)
