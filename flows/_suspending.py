@@ -157,10 +157,15 @@ async def _passed(flow_run_id: UUID, review_id: str) -> int:
 
 
 async def _inputs(flow_run_id: UUID) -> dict[str, dict[str, Any]]:
-    """The forms that a run was resumed with, by their key."""
+    """The forms that a run was resumed with, by their key. Each suspension leaves three inputs."""
+    found: dict[str, Any] = {}
     async with get_client() as client:
-        found = await client.filter_flow_run_input(flow_run_id, "suspended-", FORMS, set())
-    responses = {one.key: one.decoded_value for one in found if _RESPONSE.fullmatch(one.key)}
+        while True:
+            page = await client.filter_flow_run_input(flow_run_id, "suspended-", FORMS, set(found))
+            found |= {one.key: one.decoded_value for one in page}
+            if len(page) < FORMS:
+                break
+    responses = {key: value for key, value in found.items() if _RESPONSE.fullmatch(key)}
     return {key: value for key, value in responses.items() if isinstance(value, dict)}
 
 

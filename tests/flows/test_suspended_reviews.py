@@ -22,7 +22,7 @@ from review_victims import killed_while_suspending
 from review_world import PICK, TEXT, World, serving
 
 from flows._cancelling import cancel_what_was_started
-from flows._suspending import BY_PROGRAM
+from flows._suspending import BY_PROGRAM, FORMS
 from flows.resume_reviews import ResumeReviews, resume_reviews
 from flows.run_with_review import run_with_review
 from plait.ledger import Ledger
@@ -230,6 +230,17 @@ async def test_a_run_that_died_while_it_suspended_is_resumed(world: World, run: 
     await world.respond(shown["id"], {"selectedOption": "approve"})
     assert (1, 1, 0) == ((found := await run.look()).decided, found.resumed, found.refused)
     assert "Completed" == (await run.go()).name
+
+
+async def test_a_form_is_found_behind_any_number_of_inputs(world: World, run: Run):
+    """A run that has suspended often has hundreds; Prefect gives a page of them at a time."""
+    async with get_client() as client:
+        for n in range(2 * FORMS):
+            await client.create_flow_run_input(run.id, f"suspended-before-{n}-schema", "{}")
+    assert "Suspended" == (await run.go()).name
+    assert "ACCEPT" == await run.resume(decision="approve", decided_by="Ada")
+    assert "Completed" == (await run.go()).name
+    assert "Ada" == (await world.reviews())[0].decided_by
 
 
 async def test_changed_content_wakes_a_run_once(world: World, run: Run):
