@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeVar
 
 from blocks import PlacetCredentials, PletorCredentials
 from flows._review_models import ReviewRecord, RunWithReview, Target, Wait
-from flows._suspending import can_suspend, record_forms, suspend_for
+from flows._suspending import can_suspend, suspend_for
 from plait.content.remark import escape_markdown
 from plait.content.text import counted, one_line
 from plait.http.errors import InvalidInput, NotFound, PlaitError
@@ -179,16 +179,14 @@ async def _decided(review: Review, asked: Sequence[str]) -> bool:
     if review.wait is Wait.HOLD:
         await wait_for_decision(review.placet, review.pletor, review.pletor_run, asked)
         return True
-    resumable = can_suspend()
-    if resumable:
-        await record_forms(review.run.ledger)
     await look_for_decisions(review.placet, review.pletor, review.pletor_run, asked)
     views = await review.run.ledger.ask(partial(find_reviews, review_ids=list(asked)))
     if not all(view.waits for view in views):
         return True
-    if resumable:
-        await suspend_for(review.run, views)
-    return resumable
+    if not can_suspend():
+        return False
+    await suspend_for(review.run, views)
+    return True
 
 
 async def _handled(review: Review) -> list[str]:

@@ -40,13 +40,6 @@ def decisions(result: RunWithReview) -> list[tuple[str, Any]]:
     return [(one.decision, one.through) for one in result.reviews]
 
 
-async def decide_at_pletor(world: World, word: str) -> None:
-    """A person uses Pletor's own interface."""
-    (run,) = (await world.at_pletor("GET", "/runs"))["data"]
-    path = f"/runs/{run['id']}/reviews/{run['pending_reviews'][0]['id']}"
-    await world.at_pletor("POST", path, json={"decision": word})
-
-
 async def test_two_at_once_then_another_and_another_round(world: World):
     """Picture and text at once, the picture made anew, then a selection; run again, nothing happens twice."""
     pictures = []
@@ -100,7 +93,7 @@ async def test_a_decision_at_pletor_itself_is_the_decision(world: World):
     """Somebody decides in Pletor: recorded as such, nothing is resolved again, the message is retracted."""
     running = asyncio.create_task(run_with_review(**world.arguments()))
     await world.until_asked()
-    await decide_at_pletor(world, "approve")
+    await world.decide_at_pletor("approve")
     result = await asyncio.wait_for(running, PATIENCE)
     assert [("approve", Through.VENDOR)] == decisions(result)
     counts = await world.counts()
@@ -112,7 +105,7 @@ async def test_two_decisions_in_two_places(world: World):
     await run_with_review(**world.arguments(wait="suspend"))
     (shown,) = await world.waiting()
     await world.respond(shown["id"], {"selectedOption": "approve"})
-    await decide_at_pletor(world, "reject")
+    await world.decide_at_pletor("reject")
     result = await run_with_review(**world.arguments())
     assert ("rejected", [("reject", Through.VENDOR)]) == (result.status, decisions(result))
     (review,) = await world.reviews()
@@ -127,7 +120,7 @@ async def test_pletor_was_told_something_else_first(world: World):
     await world.respond(shown["id"], {"selectedOption": "approve"})
     found = await resume_reviews(placet=world.placet, pletor=world.pletor, ledger=world.ledger)
     assert (1, 0, 0) == (found.decided, found.resumed, found.waiting)
-    await decide_at_pletor(world, "reject")
+    await world.decide_at_pletor("reject")
     with pytest.raises(RunFailed, match="Rejected in review"):
         await run_with_review(**world.arguments())
     (review,) = await world.reviews()

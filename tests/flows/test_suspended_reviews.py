@@ -243,6 +243,20 @@ async def test_a_form_is_found_behind_any_number_of_inputs(world: World, run: Ru
     assert "Ada" == (await world.reviews())[0].decided_by
 
 
+async def test_a_form_counts_where_pletor_was_told_otherwise(world: World, run: Run):
+    """Accepted by Prefect, then somebody decides in Pletor and the run ends: both answers are kept."""
+    assert "Suspended" == (await run.go()).name
+    assert "ACCEPT" == await run.resume(decision="reject", decided_by="Ada", why="too dark")
+    await world.decide_at_pletor("approve")
+    assert "Completed" == (await run.go()).name
+    (review,) = await world.reviews()
+    assert ("Ada", "too dark") == (review.decided_by, review.decided_why)
+    assert "at Pletor somebody had decided first: approve" == review.outcome
+    assert [("prefect", "decided"), ("vendor", "conflicting")] == [
+        (one.through, one.standing) for one in review.answers
+    ]
+
+
 async def test_changed_content_wakes_a_run_once(world: World, run: Run):
     """It withdraws its own question and asks the new one: there is nothing to be resumed for until then."""
     run.given = {"agent": TEXT}
