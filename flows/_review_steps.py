@@ -1,5 +1,6 @@
 """The steps of `run_with_review` between its parameters and its results."""
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ from tasks.reviews import (
 
 MOST_REVIEWS: Final = 500
 """Questions of one run, after which something is wrong at the vendor."""
+PAUSE: Final = 2.0
+"""Seconds until a run that asks nothing more is looked at again."""
 
 
 class Channels(NamedTuple):
@@ -167,6 +170,9 @@ async def rounds(review: Review) -> PletorRun | None:
                 await _stop_where_nobody_decided(review, acted, run)
             return run
         asked = await ask_reviews(review.placet, review.pletor, run.id, review.asking, handled=handled)
+        if not asked:
+            await asyncio.sleep(PAUSE)  # resolved in Pletor since the run was looked at
+            continue
         if not await _decided(review, asked):
             return None
         acted = await act_on_decisions(review.placet, review.pletor, run.id, asked)

@@ -22,7 +22,7 @@ from plait.http.errors import DeadlineExceeded, InvalidInput, NotFound, Validati
 from plait.ledger.tables import Through
 from plait.reviews import OnExpiry
 from plait.reviews.errors import ReviewExpired
-from tasks.pletor_runs import RunFailed
+from tasks.pletor_runs import RunFailed, follow_run
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -128,6 +128,24 @@ async def test_pletor_was_told_something_else_first(world: World):
     assert "somebody had decided first: reject" in (review.outcome or "")
     assert sorted(one.standing for one in review.answers) == ["conflicting", "decided"]
     assert 1 == len(await world.resolutions())
+
+
+@pytest.mark.parametrize("wait", ["hold", "suspend"])
+async def test_decided_at_pletor_before_anybody_was_asked(world: World, wait: str):
+    """Between seeing that Pletor asks and asking people: nobody is asked, and the run goes on."""
+    decided = []
+
+    async def decide_once(*_: Any) -> None:
+        if not decided:
+            decided.append(await world.decide_at_pletor("approve"))
+
+    follow_run.on_completion(decide_once)
+    try:
+        result = await asyncio.wait_for(run_with_review(**world.arguments(wait=wait)), PATIENCE)
+    finally:
+        follow_run.on_completion_hooks.remove(decide_once)
+    assert ("completed", [], 1) == (result.status, result.reviews, len(result.files))
+    assert "placet.post_message" not in await world.counts()
 
 
 @pytest.mark.parametrize("when", ["while it waits", "before the next run"])
