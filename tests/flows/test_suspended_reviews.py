@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -187,6 +187,36 @@ async def test_a_cancelled_run_asks_nobody_any_more(world: World, run: Run, noti
     assert [] == await world.waiting()
     (run_at_pletor,) = (await world.at_pletor("GET", "/runs"))["data"]
     assert "canceled" == run_at_pletor["status"]
+
+
+@pytest.mark.parametrize("chosen", ["blocks", "names"])
+async def test_blocks_that_are_chosen_in_prefects_form(world: World, chosen: str):
+    """Prefect takes each block by reference or by name, and the cancelled run finds them again."""
+    given: dict[str, Any] = {"run_key": "run"}
+    for name in ("pletor", "placet", "ledger"):
+        saved = f"chosen-{name}-{uuid4().hex[:8]}"
+        document = await getattr(world, name).save(saved)
+        given[name] = saved if chosen == "names" else {"$ref": {"block_document_id": str(document)}}
+    run = await deployed(world, **given)
+    assert "Suspended" == (await run.go()).name
+    async with get_client() as client:
+        flow_run = await client.read_flow_run(run.id)
+    assert given["pletor"] == flow_run.parameters["pletor"]
+    await cancel_what_was_started(run_with_review, flow_run, Cancelled())
+    (review,) = await world.reviews()
+    assert ("withdrawn", ["retracted"]) == (review.state, [one.closed_by for one in review.messages])
+    assert [] == await world.waiting()
+    (run_at_pletor,) = (await world.at_pletor("GET", "/runs"))["data"]
+    assert "canceled" == run_at_pletor["status"]
+
+
+async def test_a_cancellation_that_finds_no_block_says_so(run: Run, caplog: pytest.LogCaptureFixture):
+    """The run is cancelled all the same."""
+    async with get_client() as client:
+        flow_run = await client.read_flow_run(run.id)
+    flow_run.parameters |= {"placet": {"$ref": {"block_document_id": str(uuid4())}}}
+    await cancel_what_was_started(run_with_review, flow_run, Cancelled())
+    assert "Not everything could be cancelled" in caplog.text
 
 
 async def test_a_deleted_run_keeps_no_other_from_being_resumed(world: World, run: Run):
