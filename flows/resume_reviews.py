@@ -244,7 +244,7 @@ async def _look_at_pletor(desk: _Desk) -> None:
     for review_id, given in (await desk.ledger.ask(open_subjects)).items():
         if (subject := _subject(desk, given)) is not None:
             by_run.setdefault(subject.run_id, []).append(review_id)
-    async for run in _runs(desk.pletor, by_run):
+    async for run in _runs(desk, desk.pletor, by_run):
         views = await desk.ledger.ask(partial(find_reviews, review_ids=by_run[run.id]))
         if decided := await look(desk.ledger, run, views):
             desk.result.decided += len(decided)
@@ -259,10 +259,18 @@ def _subject(desk: _Desk, given: Mapping[str, Any]) -> PletorSubject | None:
     return subject if here else None
 
 
-async def _runs(client: PletorClient, wanted: Mapping[str, Any]) -> AsyncIterator[PletorRun]:
+async def _runs(desk: _Desk, client: PletorClient, wanted: Mapping[str, Any]) -> AsyncIterator[PletorRun]:
+    """Those of these runs that Pletor gives; one that it refuses hides no other."""
     if len(wanted) <= ONE_BY_ONE:
         for run_id in wanted:
-            yield await client.get_run(run_id)
+            try:
+                run = await client.get_run(run_id)
+            except PlaitError as error:
+                if error.retryable:
+                    raise
+                _trouble(desk, f"Pletor run {run_id}: {error}")
+            else:
+                yield run
         return
     async for run in client.each_run():
         if run.id in wanted:

@@ -148,6 +148,20 @@ async def test_decided_at_pletor_before_anybody_was_asked(world: World, wait: st
     assert "placet.post_message" not in await world.counts()
 
 
+async def test_a_pletor_run_that_is_gone_hides_no_other(world: World):
+    """Two wait, both are decided in Pletor; one of them is not found, the other's decision is taken up."""
+    for key in ("one", "two"):
+        await run_with_review(**world.arguments(wait="suspend", run_key=key))
+    await world.decide_at_pletor("approve")
+    await world.fault("pletor", "get_run", "status", status=404)
+    call = partial(resume_reviews, placet=world.placet, pletor=world.pletor, ledger=world.ledger)
+    found = await call()
+    assert (1, 1) == (found.decided, found.waiting)
+    assert 1 == len(found.troubles)
+    assert found.troubles[0].startswith("Pletor run ")
+    assert (1, 0) == ((found := await call()).decided, found.waiting)
+
+
 @pytest.mark.parametrize("when", ["while it waits", "before the next run"])
 async def test_content_that_changed_is_asked_about_anew(world: World, when: str):
     """Approved, and before we act Pletor asks about another text: nobody approved that one."""
