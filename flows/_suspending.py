@@ -23,7 +23,7 @@ from plait.content.text import one_line
 from plait.ledger import Ledger
 from plait.ledger.review_views import ReviewView, find_reviews
 from plait.ledger.store import reviews as store
-from plait.ledger.tables import Through
+from plait.ledger.tables import AnswerStanding, Through
 from plait.reviews import Question, ReviewDecision, Undecided
 from plait.reviews.decision import checked
 from tasks import Run
@@ -37,7 +37,7 @@ FORMS: Final = 200
 """Inputs of a run that are read at once."""
 CONFLICT: Final = 409
 _RESPONSE: Final = re.compile(r"suspended-(.+)-(\d+)-response")
-_NUMBER: Final = re.compile(r"\d{1,4}")
+_NUMBERS: Final = re.compile(r"\d{1,4}(\s*,\s*\d{1,4})*", re.ASCII)
 
 
 def can_suspend() -> bool:
@@ -107,8 +107,16 @@ async def record_forms(ledger: Ledger) -> None:
 
 
 def form_of(view: ReviewView) -> type[RunInput]:
-    """The form for one question. Nothing that decides has a default: an empty resume would decide."""
+    """The form for one question, which says why the last one decided nothing.
+
+    Nothing that decides has a default: an empty resume would decide.
+    """
     question = Question.model_validate(view.question)
+    unusable = [
+        answer.why
+        for answer in view.answers
+        if answer.through is Through.PREFECT and answer.standing is AnswerStanding.UNUSABLE
+    ]
     fields: dict[str, Any] = {
         "decision": (
             Literal[(*question.words, RECORDED)],
@@ -122,7 +130,8 @@ def form_of(view: ReviewView) -> type[RunInput]:
     if question.kind == "edit":
         fields["text"] = (str, Field(default="", description="Yours, in place of the proposed one."))
     made: type[RunInput] = create_model("ReviewForm", __base__=_Form, **fields)
-    return made.with_initial_data(description=question.message(view.id))
+    reason = unusable[-1] if unusable else None
+    return made.with_initial_data(description=question.message(view.id, reason))
 
 
 def _answered(view: ReviewView, nonce: str, given: Mapping[str, Any]) -> store.Answered:
@@ -139,7 +148,11 @@ def _read(question: Question, given: Mapping[str, Any]) -> Any:
     word, text, why = given.get("decision"), given.get("text"), given.get("why")
     if word not in question.words:
         return Undecided(f"{one_line(str(word), 80)!r} is none of {', '.join(question.words)}")
-    numbers = [int(found) for found in _NUMBER.findall(str(given.get("choices") or ""))]
+    choices = str(given.get("choices") or "").strip()
+    if choices and not _NUMBERS.fullmatch(choices):
+        last = len(question.choices)
+        return Undecided(f"choices {one_line(choices, 80)!r} are not numbers from 1 to {last}, such as 1, 3")
+    numbers = [int(number) for number in choices.split(",")] if choices else []
     if any(not 0 < number <= len(question.choices) for number in numbers):
         return Undecided(f"choices {numbers} are not all among 1 to {len(question.choices)}")
     decision = ReviewDecision(

@@ -22,12 +22,13 @@ from review_victims import killed_while_suspending
 from review_world import PICK, TEXT, World, serving
 
 from flows._cancelling import cancel_what_was_started
-from flows._suspending import BY_PROGRAM, FORMS
+from flows._suspending import BY_PROGRAM, FORMS, _read
 from flows.resume_reviews import ResumeReviews, resume_reviews
 from flows.run_with_review import run_with_review
 from plait.ledger import Ledger
 from plait.ledger.store import reviews as store
 from plait.ledger.tables import Through
+from plait.reviews import Question, Undecided
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -141,6 +142,10 @@ async def test_a_form_that_decides_nothing_suspends_again(world: World, run: Run
     ):
         assert "ACCEPT" == await run.resume(**form)
         assert "Suspended" == (await run.go()).name
+    async with get_client() as client:
+        given = await client.filter_flow_run_input(run.id, "suspended-", FORMS, set())
+    shown = [str(one.decoded_value) for one in given if one.key.endswith("-description")]
+    assert [False, True, True] == ["because nothing was chosen" in text for text in shown]
     assert "ACCEPT" == await run.resume(decision="approve", decided_by="Bob", choices="2")
     assert "Completed" == (await run.go()).name
     (review,) = await world.reviews()
@@ -302,6 +307,27 @@ async def test_changed_content_wakes_a_run_once(world: World, run: Run):
     assert "Suspended" == (await run.go()).name
     assert [None, None] == [review.resume_at for review in await world.reviews()]
     assert (0, 0, 1) == ((found := await run.look()).resumed, found.refused, found.waiting)
+
+
+@pytest.mark.parametrize("choices", ["all but 2", "1-3", "2.", "1 2", "0"])
+def test_choices_are_numbers_and_nothing_else(choices: str):
+    """What is not a list of numbers decides nothing, and says so."""
+    question = Question.model_validate(
+        {
+            "kind": "selection",
+            "title": "Pick",
+            "prompt": "Which?",
+            "choices": [{"id": f"c{n}", "label": str(n)} for n in (1, 2, 3)],
+            "options": {"several": True},
+            "expires_in": 1.0,
+        }
+    )
+    given = {"decision": "approve", "choices": choices}
+    read_as = _read(question, given)
+    assert isinstance(read_as, Undecided)
+    assert "1 to 3" in read_as.reason
+    good = _read(question, given | {"choices": " 3,1 "})
+    assert ("c3", "c1") == good.decision.selected
 
 
 @pytest.mark.timeout(600)
