@@ -4,8 +4,9 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 from prefect.blocks.abstract import CredentialsBlock
-from pydantic import Field, HttpUrl, SecretStr
+from pydantic import ConfigDict, Field, HttpUrl, SecretStr
 
+from blocks._schema import fields_only
 from blocks.environment import from_environment
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class EffectLedger(CredentialsBlock):
             effects = opened.effects(run_key="2026-11-22", env=ledger.env)
         ```
     """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(json_schema_extra=fields_only)
 
     _block_type_name = "Plait Effect Ledger"
     _block_type_slug = "plait-effect-ledger"

@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 from prefect.blocks.abstract import CredentialsBlock
-from pydantic import Field, HttpUrl
+from pydantic import ConfigDict, Field, HttpUrl
 
+from blocks._schema import fields_only
 from blocks.environment import from_environment
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ class OfficePlaneServer(CredentialsBlock):
             documents = await client.list_documents()
         ```
     """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(json_schema_extra=fields_only)
 
     _block_type_name = "OfficePlane Server"
     _block_type_slug = "plait-officeplane-server"

@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self
 
 from prefect.blocks.abstract import CredentialsBlock
-from pydantic import Field, HttpUrl, SecretStr
+from pydantic import ConfigDict, Field, HttpUrl, SecretStr
 
+from blocks._schema import fields_only
 from blocks.environment import from_environment
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class PlanasonixCredentials(CredentialsBlock):
             pipelines = await client.list_pipelines()
         ```
     """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(json_schema_extra=fields_only)
 
     _block_type_name = "Planasonix Credentials"
     _block_type_slug = "plait-planasonix-credentials"

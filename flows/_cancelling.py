@@ -3,6 +3,8 @@
 A run that crashes does neither: run again with its run key, it goes on.
 """
 
+import asyncio
+import logging
 from functools import partial
 from typing import Any, Final
 
@@ -10,7 +12,6 @@ from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
 
 from blocks import PlacetCredentials, PletorCredentials
-from plait.http.errors import PlaitError
 from plait.ledger.review_views import list_reviews
 from plait.ledger.store import reviews as store
 from plait.ledger.views import list_effects
@@ -24,20 +25,21 @@ MANY: Final = 1000
 
 async def cancel_what_was_started(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Prefect's hook; never keeps the cancellation from happening."""
-    del flow, state
-    given = flow_run.parameters
+    del state
     try:
+        # what the run itself was given: references to blocks are looked up, over the network
+        given = await asyncio.to_thread(flow.validate_parameters, flow_run.parameters)
         key = given.get("run_key") or run_key_of(flow_run)
         async with effects_of(given.get("ledger"), run_key=key) as run:
             try:
                 await _cancel_at_pletor(run, given.get("pletor"))
             finally:
                 await _take_back(run, given.get("placet"))
-    except PlaitError as error:
-        say(f"Not everything could be cancelled: {error}")
+    except Exception as error:  # noqa: BLE001 - whatever it is, the run is cancelled
+        say(f"Not everything could be cancelled: {error!r}", logging.WARNING)
 
 
-async def _cancel_at_pletor(run: Run, pletor: str | None) -> None:
+async def _cancel_at_pletor(run: Run, pletor: str | PletorCredentials | None) -> None:
     client = await run.client(PletorCredentials, PletorCredentials.get_client, pletor)
     effects = await run.ledger.ask(partial(list_effects, which="done", run_key=run.key, limit=MANY))
     calls = {"create_run": client.cancel_run, "create_app_run": client.cancel_app_run}
@@ -47,7 +49,7 @@ async def _cancel_at_pletor(run: Run, pletor: str | None) -> None:
             say(f"Pletor run {canceled.id}: {canceled.status}")
 
 
-async def _take_back(run: Run, placet: str | None) -> None:
+async def _take_back(run: Run, placet: str | PlacetCredentials | None) -> None:
     client = await run.client(PlacetCredentials, PlacetCredentials.get_client, placet)
     inbox = Inbox(run.ledger, client)
     for view in await run.ledger.ask(partial(list_reviews, run_key=run.key, limit=MANY)):

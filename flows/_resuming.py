@@ -25,8 +25,9 @@ SOON: Final = 1.0
 """Seconds until a refused resumption is tried again: the run may not have suspended yet."""
 LATER: Final = 60.0
 """Seconds after which a run that was resumed, and has not acted, is looked at again."""
+UNKNOWN: Final = 600.0
+"""Seconds after which a run that this server does not know is looked for again: it may be another's."""
 CHUNK: Final = 200
-NOT_FOUND: Final = 404
 
 
 class Resumed(BaseModel):
@@ -35,6 +36,8 @@ class Resumed(BaseModel):
     flow_run_id: str
     accepted: bool
     reason: str = ""
+    unclear: bool = False
+    """Whether Prefect did not tell how the run stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +45,25 @@ class _Next:
     accepted: bool
     reason: str
     at: float | None
-    """When to look again; None for never."""
+    """Seconds until it is looked at again; None for never."""
+    unclear: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What became of suspended runs that somebody still decides for."""
+
+    cancelled: dict[str, str]
+    """Question to run."""
+    unknown: list[str]
+    """Runs that this Prefect server does not know: deleted, or those of another server."""
 
 
 async def resume_decided(ledger: Ledger) -> list[Resumed]:
     """Resume every run whose turn it is. A refusal is read, and repeated where the run may yet suspend.
 
-    Prefect answers 200 to a refused resumption; only `ACCEPT` in the body is one.
+    Prefect answers 200 to a refused resumption; only `ACCEPT` in the body is one. An error about one run
+    keeps no other from being resumed. Raises `httpx.HTTPError` where Prefect does not answer at all.
     """
     runs = await ledger.ask(runs_to_resume)
     if not runs:
@@ -63,19 +78,22 @@ async def resume_decided(ledger: Ledger) -> list[Resumed]:
         return await asyncio.gather(*(one(run) for run in runs))
 
 
-async def cancelled_runs(ledger: Ledger) -> dict[str, str]:
-    """Open questions of suspended runs that were cancelled or deleted: question to run."""
+async def gone_runs(ledger: Ledger) -> Gone:
+    """Suspended runs with open questions that nobody will resume in Prefect."""
     waiting = await ledger.ask(suspended_reviews)
     runs = sorted(set(waiting.values()))
-    gone: set[str] = set()
+    states: dict[str, StateType | None] = {}
     async with get_client() as client:
         for start in range(0, len(runs), CHUNK):
             some = [UUID(one) for one in runs[start : start + CHUNK]]
             mine = FlowRunFilter(id=FlowRunFilterId(any_=some))
-            found = {str(run.id): run.state_type for run in await client.read_flow_runs(flow_run_filter=mine)}
-            over = {StateType.CANCELLED, StateType.CANCELLING, None}
-            gone |= {str(one) for one in some if found.get(str(one)) in over}
-    return {review_id: run_id for review_id, run_id in waiting.items() if run_id in gone}
+            found = await client.read_flow_runs(flow_run_filter=mine)
+            states |= {str(run.id): run.state_type for run in found}
+    over = {StateType.CANCELLED, StateType.CANCELLING}
+    return Gone(
+        cancelled={review_id: run for review_id, run in waiting.items() if states.get(run) in over},
+        unknown=[run for run in runs if run not in states],
+    )
 
 
 async def withdraw(ledger: Ledger, review_id: str, run_id: str) -> None:
@@ -101,28 +119,45 @@ async def _resume(ledger: Ledger, client: PrefectClient, run: WaitingRun) -> Res
         ),
         commit="record",
     )
-    return Resumed(flow_run_id=run.flow_run_id, accepted=following.accepted, reason=following.reason)
+    return Resumed(
+        flow_run_id=run.flow_run_id,
+        accepted=following.accepted,
+        reason=following.reason,
+        unclear=following.unclear,
+    )
 
 
 async def _try(client: PrefectClient, run: WaitingRun) -> _Next:
     run_id = UUID(run.flow_run_id)
+    error: PrefectHTTPStatusError | None = None
+    refusal = ""
     try:
         answer = await client.resume_flow_run(run_id, dict(BY_PROGRAM))
         if answer.status is SetStateStatus.ACCEPT:
             return _Next(accepted=True, reason="", at=LATER)
+        refusal = getattr(answer.details, "reason", None) or answer.status.value
+    except PrefectHTTPStatusError as raised:
+        error = raised  # 3.8 answers 500 about a run that it does not know
+    try:
         state = (await client.read_flow_run(run_id)).state
-    except (ObjectNotFound, PrefectHTTPStatusError) as error:
-        if isinstance(error, PrefectHTTPStatusError) and error.response.status_code != NOT_FOUND:
-            raise
-        return _Next(accepted=False, reason=f"run {run_id} no longer exists", at=None)
-    reason = getattr(answer.details, "reason", None) or answer.status.value
+    except ObjectNotFound:
+        return _Next(
+            accepted=False,
+            reason=f"run {run_id} is not known to this Prefect server",
+            at=UNKNOWN,
+            unclear=True,
+        )
+    except PrefectHTTPStatusError as raised:
+        state, error = None, error or raised
     if state is not None and state.is_final():
         return _Next(
             accepted=False,
             reason=f"run {run_id} is {state.name}: run it again with its run key to act on the decision",
             at=None,
         )
-    return _Next(accepted=False, reason=reason, at=SOON if run.resumed_at is None else LATER)
+    if error is not None:
+        return _Next(accepted=False, reason=f"run {run_id}: {error}", at=LATER, unclear=True)
+    return _Next(accepted=False, reason=refusal, at=SOON if run.resumed_at is None else LATER)
 
 
 def summary_of(resumed: Sequence[Resumed]) -> str:

@@ -1,5 +1,6 @@
 """The steps of `run_with_review` between its parameters and its results."""
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeVar
 
 from blocks import PlacetCredentials, PletorCredentials
 from flows._review_models import ReviewRecord, RunWithReview, Target, Wait
-from flows._suspending import can_suspend, record_forms, suspend_for
+from flows._suspending import can_suspend, suspend_for
 from plait.content.remark import escape_markdown
 from plait.content.text import counted, one_line
 from plait.http.errors import InvalidInput, NotFound, PlaitError
@@ -36,6 +37,8 @@ from tasks.reviews import (
 
 MOST_REVIEWS: Final = 500
 """Questions of one run, after which something is wrong at the vendor."""
+PAUSE: Final = 2.0
+"""Seconds until a run that asks nothing more is looked at again."""
 
 
 class Channels(NamedTuple):
@@ -167,6 +170,9 @@ async def rounds(review: Review) -> PletorRun | None:
                 await _stop_where_nobody_decided(review, acted, run)
             return run
         asked = await ask_reviews(review.placet, review.pletor, run.id, review.asking, handled=handled)
+        if not asked:
+            await asyncio.sleep(PAUSE)  # resolved in Pletor since the run was looked at
+            continue
         if not await _decided(review, asked):
             return None
         acted = await act_on_decisions(review.placet, review.pletor, run.id, asked)
@@ -179,16 +185,14 @@ async def _decided(review: Review, asked: Sequence[str]) -> bool:
     if review.wait is Wait.HOLD:
         await wait_for_decision(review.placet, review.pletor, review.pletor_run, asked)
         return True
-    resumable = can_suspend()
-    if resumable:
-        await record_forms(review.run.ledger)
     await look_for_decisions(review.placet, review.pletor, review.pletor_run, asked)
     views = await review.run.ledger.ask(partial(find_reviews, review_ids=list(asked)))
     if not all(view.waits for view in views):
         return True
-    if resumable:
-        await suspend_for(review.run, views)
-    return resumable
+    if not can_suspend():
+        return False
+    await suspend_for(review.run, views)
+    return True
 
 
 async def _handled(review: Review) -> list[str]:

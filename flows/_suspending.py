@@ -14,15 +14,16 @@ from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.flow_runs import asuspend_flow_run
-from prefect.input import RunInput
+from prefect.input import Keyset, RunInput, keyset_from_base_key
 from pydantic import Field, create_model
 
 from plait.content.text import one_line
 from plait.ledger import Ledger
 from plait.ledger.review_views import ReviewView, find_reviews
 from plait.ledger.store import reviews as store
-from plait.ledger.tables import Through
+from plait.ledger.tables import AnswerStanding, Through
 from plait.reviews import Question, ReviewDecision, Undecided
 from plait.reviews.decision import checked
 from tasks import Run
@@ -33,8 +34,10 @@ RECORDED: Final = "recorded"
 BY_PROGRAM: Final[Mapping[str, str]] = {"decision": RECORDED, "decided_by": "resume_reviews"}
 """What a program resumes with. Never a vendor's words: Prefect renders them as a template."""
 FORMS: Final = 200
+"""Inputs of a run that are read at once."""
+CONFLICT: Final = 409
 _RESPONSE: Final = re.compile(r"suspended-(.+)-(\d+)-response")
-_NUMBER: Final = re.compile(r"\d{1,4}")
+_NUMBERS: Final = re.compile(r"\d{1,4}(\s*,\s*\d{1,4})*", re.ASCII)
 
 
 def can_suspend() -> bool:
@@ -42,6 +45,22 @@ def can_suspend() -> bool:
     context = FlowRunContext.get()
     run = None if context is None else context.flow_run
     return run is not None and run.deployment_id is not None and run.parent_task_run_id is None
+
+
+class _Form(RunInput):
+    """A form that may be saved again: it is saved before the run suspends, and Prefect does so after.
+
+    Prefect resumes no run whose form is missing; one killed in between would wait for ever.
+    """
+
+    @classmethod
+    async def asave(cls, keyset: Keyset, flow_run_id: UUID | None = None) -> None:
+        """Save it, once."""
+        try:
+            await super().asave(keyset, flow_run_id)
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code != CONFLICT:
+                raise
 
 
 async def suspend_for(run: Run, views: Sequence[ReviewView]) -> None:
@@ -60,7 +79,9 @@ async def suspend_for(run: Run, views: Sequence[ReviewView]) -> None:
         if not all(one.waits for one in await run.ledger.ask(partial(find_reviews, review_ids=ids))):
             return  # decided in the meantime, or by the form just read
         say(f"Suspending until somebody decides: {one_line(view.title, 100)} ({view.id})")
-        await asuspend_flow_run(wait_for_input=form, key=f"{view.id}-{n}")
+        key = f"{view.id}-{n}"
+        await form.asave(keyset_from_base_key(f"suspended-{key}"))
+        await asuspend_flow_run(wait_for_input=form, key=key)
         await record_forms(run.ledger)  # only a pause that had fired before comes here
 
 
@@ -86,8 +107,16 @@ async def record_forms(ledger: Ledger) -> None:
 
 
 def form_of(view: ReviewView) -> type[RunInput]:
-    """The form for one question. Nothing that decides has a default: an empty resume would decide."""
+    """The form for one question, which says why the last one decided nothing.
+
+    Nothing that decides has a default: an empty resume would decide.
+    """
     question = Question.model_validate(view.question)
+    unusable = [
+        answer.why
+        for answer in view.answers
+        if answer.through is Through.PREFECT and answer.standing is AnswerStanding.UNUSABLE
+    ]
     fields: dict[str, Any] = {
         "decision": (
             Literal[(*question.words, RECORDED)],
@@ -100,8 +129,9 @@ def form_of(view: ReviewView) -> type[RunInput]:
         fields["choices"] = (str, Field(default="", description="Numbers, such as 1 or 1, 3."))
     if question.kind == "edit":
         fields["text"] = (str, Field(default="", description="Yours, in place of the proposed one."))
-    made: type[RunInput] = create_model("ReviewForm", __base__=RunInput, **fields)
-    return made.with_initial_data(description=question.message(view.id))
+    made: type[RunInput] = create_model("ReviewForm", __base__=_Form, **fields)
+    reason = unusable[-1] if unusable else None
+    return made.with_initial_data(description=question.message(view.id, reason))
 
 
 def _answered(view: ReviewView, nonce: str, given: Mapping[str, Any]) -> store.Answered:
@@ -118,7 +148,11 @@ def _read(question: Question, given: Mapping[str, Any]) -> Any:
     word, text, why = given.get("decision"), given.get("text"), given.get("why")
     if word not in question.words:
         return Undecided(f"{one_line(str(word), 80)!r} is none of {', '.join(question.words)}")
-    numbers = [int(found) for found in _NUMBER.findall(str(given.get("choices") or ""))]
+    choices = str(given.get("choices") or "").strip()
+    if choices and not _NUMBERS.fullmatch(choices):
+        last = len(question.choices)
+        return Undecided(f"choices {one_line(choices, 80)!r} are not numbers from 1 to {last}, such as 1, 3")
+    numbers = [int(number) for number in choices.split(",")] if choices else []
     if any(not 0 < number <= len(question.choices) for number in numbers):
         return Undecided(f"choices {numbers} are not all among 1 to {len(question.choices)}")
     decision = ReviewDecision(
@@ -136,10 +170,15 @@ async def _passed(flow_run_id: UUID, review_id: str) -> int:
 
 
 async def _inputs(flow_run_id: UUID) -> dict[str, dict[str, Any]]:
-    """The forms that a run was resumed with, by their key."""
+    """The forms that a run was resumed with, by their key. Each suspension leaves three inputs."""
+    found: dict[str, Any] = {}
     async with get_client() as client:
-        found = await client.filter_flow_run_input(flow_run_id, "suspended-", FORMS, set())
-    responses = {one.key: one.decoded_value for one in found if _RESPONSE.fullmatch(one.key)}
+        while True:
+            page = await client.filter_flow_run_input(flow_run_id, "suspended-", FORMS, set(found))
+            found |= {one.key: one.decoded_value for one in page}
+            if len(page) < FORMS:
+                break
+    responses = {key: value for key, value in found.items() if _RESPONSE.fullmatch(key)}
     return {key: value for key, value in responses.items() if isinstance(value, dict)}
 
 

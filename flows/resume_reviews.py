@@ -24,7 +24,7 @@ from prefect.states import Completed
 from pydantic import BaseModel, Field
 
 from blocks import EffectLedger, PlacetCredentials, PletorCredentials, resolve
-from flows._resuming import cancelled_runs, resume_decided, withdraw
+from flows._resuming import gone_runs, resume_decided, withdraw
 from plait.content.remark import escape_cell
 from plait.content.text import counted, one_line
 from plait.effects_text import span
@@ -51,6 +51,8 @@ SLOW: Final = 60.0
 """Seconds between two looks for decisions at Pletor, and for runs that were cancelled."""
 ONE_BY_ONE: Final = 40
 """So many Pletor runs are read singly; more are read as a list."""
+FEW: Final = 5
+"""So many runs are named in one line of trouble."""
 GAP: Final = 0.75
 """Seconds a channel and pass at least: one list call each stays under 100 a minute (placet.md §2)."""
 RETRY: Final = 1.0
@@ -194,6 +196,9 @@ async def _resume(desk: _Desk) -> int:
     except HTTPError as error:
         _trouble(desk, f"Prefect: {error}")
         return 0
+    for one in resumed:
+        if one.unclear:
+            _trouble(desk, f"Prefect: {one.reason}")
     refused = sum(not one.accepted for one in resumed)
     desk.result.resumed += len(resumed) - refused
     desk.result.refused += refused
@@ -213,15 +218,20 @@ async def _rest(desk: _Desk, began: float, found: Pass, pace: float, end: float)
 async def _withdraw_cancelled(desk: _Desk) -> None:
     """Cancel at Pletor what was started for a cancelled run, then withdraw its question.
 
-    In this order, so that a Pletor that does not answer is asked again at the next look.
+    In this order, so that a Pletor that does not answer is asked again at the next look. A run that Prefect
+    does not know may be another server's: it is named, and left alone.
     """
-    cancelled = await cancelled_runs(desk.ledger)
-    for view in await desk.ledger.ask(partial(find_reviews, review_ids=list(cancelled))):
+    gone = await gone_runs(desk.ledger)
+    if gone.unknown:
+        few = ", ".join(gone.unknown[:FEW]) + (" and others" if len(gone.unknown) > FEW else "")
+        many = counted(len(gone.unknown), "suspended run")
+        _trouble(desk, f"{many} not known to this Prefect server: {few}")
+    for view in await desk.ledger.ask(partial(find_reviews, review_ids=list(gone.cancelled))):
         subject = _subject(desk, view.subject)
         if desk.pletor is not None and subject is not None:
             with suppress(NotFound):
                 await desk.pletor.cancel_run(subject.run_id)
-        await withdraw(desk.ledger, view.id, cancelled[view.id])
+        await withdraw(desk.ledger, view.id, gone.cancelled[view.id])
         desk.result.withdrawn += 1
         desk.bell.set()
 
@@ -234,7 +244,7 @@ async def _look_at_pletor(desk: _Desk) -> None:
     for review_id, given in (await desk.ledger.ask(open_subjects)).items():
         if (subject := _subject(desk, given)) is not None:
             by_run.setdefault(subject.run_id, []).append(review_id)
-    async for run in _runs(desk.pletor, by_run):
+    async for run in _runs(desk, desk.pletor, by_run):
         views = await desk.ledger.ask(partial(find_reviews, review_ids=by_run[run.id]))
         if decided := await look(desk.ledger, run, views):
             desk.result.decided += len(decided)
@@ -249,10 +259,18 @@ def _subject(desk: _Desk, given: Mapping[str, Any]) -> PletorSubject | None:
     return subject if here else None
 
 
-async def _runs(client: PletorClient, wanted: Mapping[str, Any]) -> AsyncIterator[PletorRun]:
+async def _runs(desk: _Desk, client: PletorClient, wanted: Mapping[str, Any]) -> AsyncIterator[PletorRun]:
+    """Those of these runs that Pletor gives; one that it refuses hides no other."""
     if len(wanted) <= ONE_BY_ONE:
         for run_id in wanted:
-            yield await client.get_run(run_id)
+            try:
+                run = await client.get_run(run_id)
+            except PlaitError as error:
+                if error.retryable:
+                    raise
+                _trouble(desk, f"Pletor run {run_id}: {error}")
+            else:
+                yield run
         return
     async for run in client.each_run():
         if run.id in wanted:

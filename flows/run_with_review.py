@@ -21,6 +21,7 @@ from flows._cancelling import cancel_what_was_started
 from flows._review_models import RunWithReview, Wait
 from flows._review_report import default_folder, write_artifacts, write_manifest
 from flows._review_steps import Review, begin, channel_of, conclude, rounds, target_of
+from flows._suspending import can_suspend, record_forms
 from plait.reviews import OnExpiry, ReviewOptions
 from tasks import effects_of
 from tasks._progress import Progress, say
@@ -83,6 +84,8 @@ async def run_with_review(
         effects_of(ledger, run_key=run_key) as run,
         Progress(4, description="started, decided, finished, saved").following() as progress,
     ):
+        if wait is Wait.SUSPEND and can_suspend():
+            await record_forms(run.ledger)  # first: whatever happens next, what people said is kept
         reviewers = await channel_of(placet, channel, escalation_channel, on_expiry)
         target = await target_of(pletor, agent, app)
         started = await begin(pletor, target, texts or {}, files or {}, generation)

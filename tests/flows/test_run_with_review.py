@@ -22,7 +22,7 @@ from plait.http.errors import DeadlineExceeded, InvalidInput, NotFound, Validati
 from plait.ledger.tables import Through
 from plait.reviews import OnExpiry
 from plait.reviews.errors import ReviewExpired
-from tasks.pletor_runs import RunFailed
+from tasks.pletor_runs import RunFailed, follow_run
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -38,13 +38,6 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 def decisions(result: RunWithReview) -> list[tuple[str, Any]]:
     """What was decided, and where."""
     return [(one.decision, one.through) for one in result.reviews]
-
-
-async def decide_at_pletor(world: World, word: str) -> None:
-    """A person uses Pletor's own interface."""
-    (run,) = (await world.at_pletor("GET", "/runs"))["data"]
-    path = f"/runs/{run['id']}/reviews/{run['pending_reviews'][0]['id']}"
-    await world.at_pletor("POST", path, json={"decision": word})
 
 
 async def test_two_at_once_then_another_and_another_round(world: World):
@@ -100,7 +93,7 @@ async def test_a_decision_at_pletor_itself_is_the_decision(world: World):
     """Somebody decides in Pletor: recorded as such, nothing is resolved again, the message is retracted."""
     running = asyncio.create_task(run_with_review(**world.arguments()))
     await world.until_asked()
-    await decide_at_pletor(world, "approve")
+    await world.decide_at_pletor("approve")
     result = await asyncio.wait_for(running, PATIENCE)
     assert [("approve", Through.VENDOR)] == decisions(result)
     counts = await world.counts()
@@ -112,7 +105,7 @@ async def test_two_decisions_in_two_places(world: World):
     await run_with_review(**world.arguments(wait="suspend"))
     (shown,) = await world.waiting()
     await world.respond(shown["id"], {"selectedOption": "approve"})
-    await decide_at_pletor(world, "reject")
+    await world.decide_at_pletor("reject")
     result = await run_with_review(**world.arguments())
     assert ("rejected", [("reject", Through.VENDOR)]) == (result.status, decisions(result))
     (review,) = await world.reviews()
@@ -127,7 +120,7 @@ async def test_pletor_was_told_something_else_first(world: World):
     await world.respond(shown["id"], {"selectedOption": "approve"})
     found = await resume_reviews(placet=world.placet, pletor=world.pletor, ledger=world.ledger)
     assert (1, 0, 0) == (found.decided, found.resumed, found.waiting)
-    await decide_at_pletor(world, "reject")
+    await world.decide_at_pletor("reject")
     with pytest.raises(RunFailed, match="Rejected in review"):
         await run_with_review(**world.arguments())
     (review,) = await world.reviews()
@@ -135,6 +128,38 @@ async def test_pletor_was_told_something_else_first(world: World):
     assert "somebody had decided first: reject" in (review.outcome or "")
     assert sorted(one.standing for one in review.answers) == ["conflicting", "decided"]
     assert 1 == len(await world.resolutions())
+
+
+@pytest.mark.parametrize("wait", ["hold", "suspend"])
+async def test_decided_at_pletor_before_anybody_was_asked(world: World, wait: str):
+    """Between seeing that Pletor asks and asking people: nobody is asked, and the run goes on."""
+    decided = []
+
+    async def decide_once(*_: Any) -> None:
+        if not decided:
+            decided.append(await world.decide_at_pletor("approve"))
+
+    follow_run.on_completion(decide_once)
+    try:
+        result = await asyncio.wait_for(run_with_review(**world.arguments(wait=wait)), PATIENCE)
+    finally:
+        follow_run.on_completion_hooks.remove(decide_once)
+    assert ("completed", [], 1) == (result.status, result.reviews, len(result.files))
+    assert "placet.post_message" not in await world.counts()
+
+
+async def test_a_pletor_run_that_is_gone_hides_no_other(world: World):
+    """Two wait, both are decided in Pletor; one of them is not found, the other's decision is taken up."""
+    for key in ("one", "two"):
+        await run_with_review(**world.arguments(wait="suspend", run_key=key))
+    await world.decide_at_pletor("approve")
+    await world.fault("pletor", "get_run", "status", status=404)
+    call = partial(resume_reviews, placet=world.placet, pletor=world.pletor, ledger=world.ledger)
+    found = await call()
+    assert (1, 1) == (found.decided, found.waiting)
+    assert 1 == len(found.troubles)
+    assert found.troubles[0].startswith("Pletor run ")
+    assert (1, 0) == ((found := await call()).decided, found.waiting)
 
 
 @pytest.mark.parametrize("when", ["while it waits", "before the next run"])

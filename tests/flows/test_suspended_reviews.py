@@ -6,10 +6,10 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -18,15 +18,17 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import Pause
 from prefect.flow_engine import run_flow
 from prefect.states import Cancelled
-from review_world import PICK, World, serving
+from review_victims import killed_while_suspending
+from review_world import PICK, TEXT, World, serving
 
 from flows._cancelling import cancel_what_was_started
-from flows._resuming import BY_PROGRAM
+from flows._suspending import BY_PROGRAM, FORMS, _read
 from flows.resume_reviews import ResumeReviews, resume_reviews
 from flows.run_with_review import run_with_review
 from plait.ledger import Ledger
 from plait.ledger.store import reviews as store
 from plait.ledger.tables import Through
+from plait.reviews import Question, Undecided
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -38,12 +40,14 @@ class Run:
 
     world: World
     id: UUID
+    given: dict[str, Any] = field(default_factory=dict)
+    """What it is called with, beside what every test's run is."""
 
     async def go(self) -> State:
         """Execute it until it ends or suspends; gives the state Prefect has then."""
         async with get_client() as client:
             flow_run = await client.read_flow_run(self.id)
-            given = self.world.arguments(wait="suspend")
+            given = self.world.arguments(wait="suspend", **self.given)
             with suppress(Pause):
                 await run_flow(run_with_review, flow_run=flow_run, parameters=given)
             state = (await client.read_flow_run(self.id)).state
@@ -68,13 +72,19 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield running
 
 
-@pytest.fixture
-async def run(world: World) -> Run:
+async def deployed(world: World, **given: Any) -> Run:
     """A run of a deployment that nobody executes by himself."""
     deployment = await RunnerDeployment.from_flow(run_with_review, name=f"test-{world.folder.name}").aapply()
     async with get_client() as client:
-        made = await client.create_flow_run_from_deployment(deployment, parameters={"channel": "Reviews"})
+        parameters = {"channel": "Reviews"} | given
+        made = await client.create_flow_run_from_deployment(deployment, parameters=parameters)
     return Run(world, made.id)
+
+
+@pytest.fixture
+async def run(world: World) -> Run:
+    """The one that most tests need."""
+    return await deployed(world)
 
 
 async def test_answered_in_placet_and_resumed(world: World, run: Run):
@@ -132,6 +142,10 @@ async def test_a_form_that_decides_nothing_suspends_again(world: World, run: Run
     ):
         assert "ACCEPT" == await run.resume(**form)
         assert "Suspended" == (await run.go()).name
+    async with get_client() as client:
+        given = await client.filter_flow_run_input(run.id, "suspended-", FORMS, set())
+    shown = [str(one.decoded_value) for one in given if one.key.endswith("-description")]
+    assert [False, True, True] == ["because nothing was chosen" in text for text in shown]
     assert "ACCEPT" == await run.resume(decision="approve", decided_by="Bob", choices="2")
     assert "Completed" == (await run.go()).name
     (review,) = await world.reviews()
@@ -178,6 +192,142 @@ async def test_a_cancelled_run_asks_nobody_any_more(world: World, run: Run, noti
     assert [] == await world.waiting()
     (run_at_pletor,) = (await world.at_pletor("GET", "/runs"))["data"]
     assert "canceled" == run_at_pletor["status"]
+
+
+@pytest.mark.parametrize("chosen", ["blocks", "names"])
+async def test_blocks_that_are_chosen_in_prefects_form(world: World, chosen: str):
+    """Prefect takes each block by reference or by name, and the cancelled run finds them again."""
+    given: dict[str, Any] = {"run_key": "run"}
+    for name in ("pletor", "placet", "ledger"):
+        saved = f"chosen-{name}-{uuid4().hex[:8]}"
+        document = await getattr(world, name).save(saved)
+        given[name] = saved if chosen == "names" else {"$ref": {"block_document_id": str(document)}}
+    run = await deployed(world, **given)
+    assert "Suspended" == (await run.go()).name
+    async with get_client() as client:
+        flow_run = await client.read_flow_run(run.id)
+    assert given["pletor"] == flow_run.parameters["pletor"]
+    await cancel_what_was_started(run_with_review, flow_run, Cancelled())
+    (review,) = await world.reviews()
+    assert ("withdrawn", ["retracted"]) == (review.state, [one.closed_by for one in review.messages])
+    assert [] == await world.waiting()
+    (run_at_pletor,) = (await world.at_pletor("GET", "/runs"))["data"]
+    assert "canceled" == run_at_pletor["status"]
+
+
+async def test_a_cancellation_that_finds_no_block_says_so(run: Run, caplog: pytest.LogCaptureFixture):
+    """The run is cancelled all the same."""
+    async with get_client() as client:
+        flow_run = await client.read_flow_run(run.id)
+    flow_run.parameters |= {"placet": {"$ref": {"block_document_id": str(uuid4())}}}
+    await cancel_what_was_started(run_with_review, flow_run, Cancelled())
+    assert "Not everything could be cancelled" in caplog.text
+
+
+async def test_a_deleted_run_keeps_no_other_from_being_resumed(world: World, run: Run):
+    """Prefect answers 500 about a run that it does not know; it is looked for again, but not at once."""
+    other = await deployed(world)
+    other.given = {"run_key": "other", "folder": world.folder / "other"}
+    assert ("Suspended", "Suspended") == ((await run.go()).name, (await other.go()).name)
+    for shown in await world.waiting():
+        await world.respond(shown["id"], {"selectedOption": "approve"})
+    async with get_client() as client:
+        await client.delete_flow_run(run.id)
+    found = await run.look()
+    assert (2, 1, 1) == (found.decided, found.resumed, found.refused)
+    assert f"Prefect: run {run.id} is not known to this Prefect server" in found.troubles
+    assert (0, 0) == ((found := await run.look()).resumed, found.refused)
+    assert "Completed" == (await other.go()).name
+    left = {review.flow_run_id: review.resume_at for review in await world.reviews()}
+    assert left[str(run.id)] is not None
+    assert left[str(other.id)] is None
+
+
+async def test_a_run_that_prefect_does_not_know_is_left_alone(world: World, run: Run):
+    """It may be another server's: its question goes on waiting, and Pletor's run too."""
+    assert "Suspended" == (await run.go()).name
+    async with get_client() as client:
+        await client.delete_flow_run(run.id)
+    found = await run.look()
+    assert (0, 1) == (found.withdrawn, found.waiting)
+    assert [f"1 suspended run not known to this Prefect server: {run.id}"] == found.troubles
+    assert 1 == len(await world.waiting())
+    (run_at_pletor,) = (await world.at_pletor("GET", "/runs"))["data"]
+    assert "canceled" != run_at_pletor["status"]
+
+
+async def test_a_run_that_died_while_it_suspended_is_resumed(world: World, run: Run):
+    """Killed once Prefect has its state, before it could send anything else: its form is there already."""
+    await killed_while_suspending(world, run.id)
+    async with get_client() as client:
+        assert "Suspended" == ((await client.read_flow_run(run.id)).state or Cancelled()).name
+    (shown,) = await world.waiting()
+    await world.respond(shown["id"], {"selectedOption": "approve"})
+    assert (1, 1, 0) == ((found := await run.look()).decided, found.resumed, found.refused)
+    assert "Completed" == (await run.go()).name
+
+
+async def test_a_form_is_found_behind_any_number_of_inputs(world: World, run: Run):
+    """A run that has suspended often has hundreds; Prefect gives a page of them at a time."""
+    async with get_client() as client:
+        for n in range(2 * FORMS):
+            await client.create_flow_run_input(run.id, f"suspended-before-{n}-schema", "{}")
+    assert "Suspended" == (await run.go()).name
+    assert "ACCEPT" == await run.resume(decision="approve", decided_by="Ada")
+    assert "Completed" == (await run.go()).name
+    assert "Ada" == (await world.reviews())[0].decided_by
+
+
+async def test_a_form_counts_where_pletor_was_told_otherwise(world: World, run: Run):
+    """Accepted by Prefect, then somebody decides in Pletor and the run ends: both answers are kept."""
+    assert "Suspended" == (await run.go()).name
+    assert "ACCEPT" == await run.resume(decision="reject", decided_by="Ada", why="too dark")
+    await world.decide_at_pletor("approve")
+    assert "Completed" == (await run.go()).name
+    (review,) = await world.reviews()
+    assert ("Ada", "too dark") == (review.decided_by, review.decided_why)
+    assert "at Pletor somebody had decided first: approve" == review.outcome
+    assert [("prefect", "decided"), ("vendor", "conflicting")] == [
+        (one.through, one.standing) for one in review.answers
+    ]
+
+
+async def test_changed_content_wakes_a_run_once(world: World, run: Run):
+    """It withdraws its own question and asks the new one: there is nothing to be resumed for until then."""
+    run.given = {"agent": TEXT}
+    assert "Suspended" == (await run.go()).name
+
+    def change(data: dict[str, Any]) -> None:
+        data["reviews"][0]["options"][0]["text"] = "Something nobody has read"
+
+    (shown,) = await world.waiting()
+    world.change_at_pletor(change)
+    await world.respond(shown["id"], {"decision": "approve"})
+    assert 1 == (await run.look()).resumed
+    assert "Suspended" == (await run.go()).name
+    assert [None, None] == [review.resume_at for review in await world.reviews()]
+    assert (0, 0, 1) == ((found := await run.look()).resumed, found.refused, found.waiting)
+
+
+@pytest.mark.parametrize("choices", ["all but 2", "1-3", "2.", "1 2", "0"])
+def test_choices_are_numbers_and_nothing_else(choices: str):
+    """What is not a list of numbers decides nothing, and says so."""
+    question = Question.model_validate(
+        {
+            "kind": "selection",
+            "title": "Pick",
+            "prompt": "Which?",
+            "choices": [{"id": f"c{n}", "label": str(n)} for n in (1, 2, 3)],
+            "options": {"several": True},
+            "expires_in": 1.0,
+        }
+    )
+    given = {"decision": "approve", "choices": choices}
+    read_as = _read(question, given)
+    assert isinstance(read_as, Undecided)
+    assert "1 to 3" in read_as.reason
+    good = _read(question, given | {"choices": " 3,1 "})
+    assert ("c3", "c1") == good.decision.selected
 
 
 @pytest.mark.timeout(600)

@@ -196,6 +196,21 @@ def test_a_suspended_run_is_resumed_for_any_of_its_questions(steps: Steps):
     assert ["flow-2"] == wanted()
 
 
+def test_a_run_is_not_resumed_for_what_it_has_seen(steps: Steps):
+    """Its own question that it found changed, and one that was withdrawn before it suspended again."""
+    for name in ("r1", "r2", "r3"):
+        asked(steps, name)
+    steps.run(store.suspend, ["r1", "r2"], "flow-1")
+    steps.run(store.withdraw, "r1", reason="other content", outcome="changed")
+    assert view(steps, "r1").resume_at is None
+    steps.run(store.withdraw, "r2", reason="no longer needed", outcome="withdrawn")
+    assert view(steps, "r2").resume_at is not None
+    steps.run(store.suspend, ["r3"], "flow-1")
+    assert [] == steps.db.read_now(lambda c: views.runs_to_resume(c, steps.moment()))
+    steps.run(store.suspend, ["r2"], "flow-1")  # withdrawn while it was about to suspend for it
+    assert 1 == len(steps.db.read_now(lambda c: views.runs_to_resume(c, steps.moment())))
+
+
 def test_reminders_are_counted_and_need_somebody(steps: Steps):
     """Who decided is not reminded; an unknown id is named."""
     asked(steps)

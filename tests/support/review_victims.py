@@ -13,7 +13,11 @@ from contextlib import asynccontextmanager
 from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
+from prefect.client.orchestration import get_client
+from prefect.flow_engine import run_flow
 from review_world import CHANNEL, PATIENCE, World
 
 from plait import failpoints
@@ -76,6 +80,39 @@ def _run(url: str, folder: str, point: str | None, visit: int) -> None:
 def _note(path: Path, name: str) -> None:
     with path.open("a", encoding="ascii") as file:
         file.write(f"{name}\n")
+
+
+def _suspend(url: str, folder: str, flow_run_id: UUID) -> None:
+    """In the victim: execute the run until Prefect has accepted its suspension, and die at that."""
+    logging.disable(logging.CRITICAL)
+    from prefect import flow_runs  # noqa: PLC0415 - only this victim needs a Prefect server
+
+    from flows.run_with_review import run_with_review  # noqa: PLC0415 - the same
+
+    propose = flow_runs.propose_state
+
+    async def propose_and_die(*given: Any, **named: Any) -> None:
+        await propose(*given, **named)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    flow_runs.propose_state = propose_and_die
+
+    async def work() -> None:
+        world = World(url, Path(folder))
+        async with get_client() as client:
+            flow_run = await client.read_flow_run(flow_run_id)
+        await run_flow(run_with_review, flow_run=flow_run, parameters=world.arguments(wait="suspend"))
+
+    asyncio.run(work())
+
+
+async def killed_while_suspending(world: World, flow_run_id: UUID) -> None:
+    """Execute a run of `run_with_review` in a process that dies inside Prefect's suspension."""
+    process = _forkserver.Process(target=_suspend, args=(world.url, str(world.folder), flow_run_id))
+    await asyncio.to_thread(process.start)
+    await asyncio.to_thread(process.join, PATIENCE)
+    assert -signal.SIGKILL == process.exitcode
+    process.close()
 
 
 @asynccontextmanager

@@ -167,6 +167,13 @@ class World:
         answer = await self._http.request(method, f"/pletor/api/public/v1{path}", headers=headers, **more)
         return answer.raise_for_status().json()
 
+    async def decide_at_pletor(self, word: str) -> None:
+        """A person uses Pletor's own interface on whatever waits there."""
+        for run in (await self.at_pletor("GET", "/runs"))["data"]:
+            for review in run["pending_reviews"] or ():
+                path = f"/runs/{run['id']}/reviews/{review['id']}"
+                await self.at_pletor("POST", path, json={"decision": word})
+
     async def reviews(self) -> list[ReviewView]:
         """Every question in the ledger, oldest first, whole."""
         async with Ledger.open(self.folder / "ledger.db") as ledger:

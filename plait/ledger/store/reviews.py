@@ -38,6 +38,8 @@ _NEW_MESSAGE: Final = {
     False: postgresql.insert(MESSAGE).on_conflict_do_nothing(),
 }
 _CLOSED: Final = frozenset({ReviewState.USED, ReviewState.WITHDRAWN})
+CHANGED: Final = "changed"
+"""The outcome of a question about something that is no longer asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,11 +221,15 @@ def use(db: Database, connection: Connection, review_id: str, *, outcome: str) -
 
 
 def withdraw(db: Database, connection: Connection, review_id: str, *, reason: str, outcome: str) -> bool:
-    """Nobody needs to answer any more; False where it is closed already. Its run is resumed to see that."""
+    """Nobody needs to answer any more; False where it is closed already.
+
+    Its run is resumed to see that, unless it is the run itself that found it `changed`.
+    """
     row = locked(connection, review_id)
     if row.state in _CLOSED:
         return False
     now = db.now(connection)
+    to_be_resumed = row.flow_run_id is not None and outcome != CHANGED
     _put(
         connection,
         review_id,
@@ -231,14 +237,24 @@ def withdraw(db: Database, connection: Connection, review_id: str, *, reason: st
         outcome=outcome,
         note=reason,
         closed_at=now,
-        resume_at=now if row.flow_run_id is not None else None,
+        resume_at=now if to_be_resumed else None,
     )
     return True
 
 
 def suspend(db: Database, connection: Connection, review_ids: Sequence[str], flow_run_id: str) -> None:
-    """A run is about to suspend for these: a decision has it resumed, also one made just now."""
+    """A run is about to suspend for these: a decision has it resumed, also one made just now.
+
+    What it was to be resumed for before, and is closed, it has seen.
+    """
     now = db.now(connection)
+    connection.execute(
+        update(REVIEW)
+        .where(
+            REVIEW.c.resume_at.is_not(None), REVIEW.c.flow_run_id == flow_run_id, REVIEW.c.state.in_(_CLOSED)
+        )
+        .values(resume_at=None)
+    )
     for review_id in sorted(review_ids):
         row = locked(connection, review_id)
         waits = row.state in OPEN_REVIEWS
