@@ -167,9 +167,9 @@ async def rounds(review: Review) -> PletorRun | None:
                 await _stop_where_nobody_decided(review, acted, run)
             return run
         asked = await ask_reviews(review.placet, review.pletor, run.id, review.asking, handled=handled)
-        if not await _decided(review, asked):
+        if asked and not await _decided(review, asked):
             return None
-        acted = await act_on_decisions(review.placet, review.pletor, run.id, asked)
+        acted = await act_on_decisions(review.placet, review.pletor, run.id, asked) if asked else []
         await _stop_where_nobody_decided(review, acted, run)
         handled = await _handled(review)
 

@@ -48,6 +48,8 @@ INBOX_PACE: Final = (2.0, 15.0)
 """Shortest and longest pause between two looks into the inbox, where several messages wait."""
 PLETOR_PACE: Final = (3.0, 15.0)
 LONG_POLL: Final = LONGEST_WAIT - 5
+LATE_LISTS: Final = (0.5, 1.0)
+"""Seconds between the looks at a run whose list of reviews is late."""
 MANY: Final = 10_000
 """Reviews of one run key that are looked through for earlier rounds."""
 
@@ -98,7 +100,9 @@ async def ask_reviews(
     *,
     handled: Sequence[str] = (),
 ) -> list[str]:
-    """Put each review that a Pletor run waits for to people, once: gives the ids of the questions.
+    """Put each review that a Pletor run waits for to people, once: gives the ids of its open questions.
+
+    A question whose review is not listed just now is among them: the list may be late.
 
     Args:
         placet: A block, its name, or None for the environment.
@@ -109,8 +113,10 @@ async def ask_reviews(
     """
     async with current_run() as run:
         both = await _both(run, placet, pletor)
-        due = [one for one in (await both.pletor.get_run(run_id)).due_reviews if one.id not in handled]
-        return [await _ask(both, run_id, pending, asking) for pending in due]
+        due = await _due(both.pletor, run_id, handled)
+        asked = [await _ask(both, run_id, pending, asking) for pending in due]
+        others = [view.id for view in await _of_run(run, run_id) if view.waits and view.id not in asked]
+        return [*asked, *others]
 
 
 @task(name="reviews.wait", task_run_name="wait for a decision on {run_id}", **OPTIONS)
@@ -187,6 +193,16 @@ async def _both(
 
 
 # ------------------------------------------------------------ asking
+
+
+async def _due(client: PletorClient, run_id: str, handled: Sequence[str]) -> list[PendingReview]:
+    """What the run asks. It is known to ask something, so that a look that finds nothing is repeated."""
+    for pause in (*LATE_LISTS, None):
+        due = [one for one in (await client.get_run(run_id)).due_reviews if one.id not in handled]
+        if due or pause is None:
+            break
+        await asyncio.sleep(pause)
+    return due
 
 
 async def _ask(both: _Both, run_id: str, pending: PendingReview, asking: Asking) -> str:

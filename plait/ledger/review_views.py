@@ -80,6 +80,7 @@ class ReviewView(BaseModel):
     outcome: str | None
     reminders: int
     note: str | None
+    missing_since: float | None
     created_at: float
     messages: list[MessageView] = []
     answers: list[AnswerView] = []

@@ -270,6 +270,8 @@ class ReviewRow(SQLModel, table=True):
     reminders: int = 0
     note: str | None = None
     """Why it does not move, for people."""
+    missing_since: float | None = None
+    """When its system stopped listing it without saying why; None while it is listed."""
     created_at: float
     closed_at: float | None = None
 

@@ -3,6 +3,7 @@
 import mimetypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,10 @@ from plait.vendors.pletor.recovery import ResolveReview
 
 SYSTEM: Final = "pletor"
 SOMEBODY: Final = "a person in Pletor"
+MISSING: Final = 5.0
+"""Seconds between two looks that both miss a review until it counts as settled: a replica may lag."""
+LOOK_AGAIN: Final = 1.0
+"""Seconds until a run is read again that does not tell what a decision is brought to."""
 _EDIT_WORDS: Final = frozenset({"edit", "text", "refine"})
 
 
@@ -151,9 +156,13 @@ async def bring(
 ) -> Brought:
     """Act on a recorded decision: resolve the review at Pletor, once, if it still asks what was shown."""
     decision = decision_of(view)
-    if view.decided_through is Through.VENDOR:
+    if view.decided_through is Through.VENDOR and decision.decision != "settled":
         return Brought("it was decided at Pletor")
-    run = await client.get_run(subject.run_id)
+    run = await _looked_up(ledger, client, subject)
+    if view.decided_through is Through.VENDOR:
+        if run.ended or _recorded(run, subject) or not _is_listed(run, subject):
+            return Brought("it was decided at Pletor")
+        return Brought("Pletor asks it still: it was missing from its list only", changed=True)
     pending = next((one for one in run.pending_reviews if one.id == subject.review_id), None)
     if pending is not None and not run.ended:
         content = await content_of(client, pending)
@@ -172,21 +181,30 @@ async def bring(
     )
 
 
+async def _looked_up(ledger: Ledger, client: PletorClient, subject: PletorSubject) -> Run:
+    """The run, read twice where the first look neither lists the review nor says what became of it."""
+    run = await client.get_run(subject.run_id)
+    if run.ended or _recorded(run, subject) or _is_listed(run, subject):
+        return run
+    await ledger.clock.sleep(LOOK_AGAIN)
+    return await client.get_run(subject.run_id)
+
+
 async def look(ledger: Ledger, run: Run, views: Sequence[ReviewView]) -> list[str]:
     """Record what was decided at Pletor itself; gives the reviews that have their decision since.
 
-    A review that is only missing from the list may be late in it: without a recorded decision it counts
-    as settled when the run goes on or asks something else.
+    A review that is only missing may be late in the list: without a recorded decision it counts as settled
+    when the run has ended, or when two looks some time apart find that the run goes on without it.
     """
     decided = []
     for view in views:
         subject = PletorSubject.of(view.subject)
         if subject is None or subject.run_id != run.id or not view.waits:
             continue
-        recorded = next((one for one in run.reviews if one.id == subject.review_id and one.decision), None)
+        recorded = _recorded(run, subject)
         if recorded is not None:
             given = _answered(recorded.decision or "", view, _from_pletor(recorded))
-        elif _is_settled(run, subject.review_id):
+        elif run.ended or await _is_missed(ledger, run, view, subject):
             said = ReviewDecision(decision="settled")
             given = _answered(f"settled/{run.status}", view, said)
         else:
@@ -201,11 +219,26 @@ async def look(ledger: Ledger, run: Run, views: Sequence[ReviewView]) -> list[st
     return decided
 
 
-def _is_settled(run: Run, review_id: str) -> bool:
-    if run.ended:
-        return True
-    others = [one.id for one in run.pending_reviews]
-    return review_id not in others and (not run.awaiting_human_review or bool(others))
+def _recorded(run: Run, subject: PletorSubject) -> RecordedReview | None:
+    return next((one for one in run.reviews if one.id == subject.review_id and one.decision), None)
+
+
+def _is_listed(run: Run, subject: PletorSubject) -> bool:
+    return any(one.id == subject.review_id for one in run.pending_reviews)
+
+
+async def _is_missed(ledger: Ledger, run: Run, view: ReviewView, subject: PletorSubject) -> bool:
+    """Whether the run goes on without the review, now and at a look some time ago."""
+    if _is_listed(run, subject):
+        if view.missing_since is not None:
+            await ledger.database.write(partial(store.listed, review_id=view.id), commit="record")
+        return False
+    if run.awaiting_human_review and not run.pending_reviews:
+        return False  # the list is late (pletor.md §4)
+    seconds = await ledger.database.write(
+        partial(store.missing, ledger.database, review_id=view.id), commit="record"
+    )
+    return seconds >= MISSING
 
 
 def _answered(nonce: str, view: ReviewView, said: ReviewDecision) -> store.Answered:

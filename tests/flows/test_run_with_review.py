@@ -107,6 +107,19 @@ async def test_a_decision_at_pletor_itself_is_the_decision(world: World):
     assert (1, 1) == (counts["pletor.resolve_review"], counts["placet.delete_message"])
 
 
+async def test_a_pletor_that_lags_takes_no_question_back(tmp_path: Path):
+    """Every other look is an old one, as from a replica: people are asked all the same, and decide once."""
+    async with serving(tmp_path, stale_reads=True) as world:
+        running = asyncio.create_task(run_with_review(**world.arguments(agent=CAMPAIGN)))
+        await world.until_asked(2)
+        await asyncio.sleep(5)  # so long that Pletor is looked at more than once
+        result = await world.with_people(running)
+        assert [("approve", Through.PLACET)] * 3 == decisions(result)
+        counts = await world.counts()
+        assert (3, 3) == (counts["pletor.resolve_review"], counts["placet.respond"])
+        assert "placet.delete_message" not in counts
+
+
 async def test_two_decisions_in_two_places(world: World):
     """Approved in Placet, rejected in Pletor before anybody looked: one decision, the other is kept."""
     await run_with_review(**world.arguments(wait="suspend"))

@@ -267,6 +267,8 @@ def calls(db: Database) -> dict[str, Callable[[Any], Any]]:
         "withdraw": lambda c: store.withdraw(db, c, "r00004", reason="x", outcome="x"),
         "suspend": lambda c: store.suspend(db, c, ["r00006"], "flow"),
         "resume_later": lambda c: store.resume_later(c, "flow-101", at=1.0, accepted_at=1.0, note=None),
+        "missing": lambda c: store.missing(db, c, "r00006"),
+        "listed": lambda c: store.listed(c, "r00006"),
         "remind": lambda c: store.remind(c, "r00008"),
         "explain": lambda c: store.explain(c, "r00008", "x"),
         "find_reviews": lambda c: views.find_reviews(c, 1.0, ["r00001", "r00002"]),

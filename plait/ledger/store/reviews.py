@@ -259,6 +259,21 @@ def resume_later(
     )
 
 
+def missing(db: Database, connection: Connection, review_id: str) -> float:
+    """The system of an open question does not list it; gives for how many seconds, 0 the first time."""
+    row = locked(connection, review_id)
+    now = db.now(connection)
+    if row.missing_since is None:
+        _put(connection, review_id, missing_since=now)
+        return 0.0
+    return float(now - row.missing_since)
+
+
+def listed(connection: Connection, review_id: str) -> None:
+    """It is listed: whatever was missing before was late."""
+    _put(connection, review_id, missing_since=None)
+
+
 def remind(connection: Connection, review_id: str) -> int:
     """Count one more reminder; gives its number. Raises `InvalidInput` where nobody is waited for."""
     row = locked(connection, review_id)

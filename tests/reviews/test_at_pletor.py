@@ -1,0 +1,166 @@
+"""Pletor's reviews as questions, and decisions brought back, against the stand-in: no Placet, no Prefect."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pletor_world import TITLE, World, asking, serving
+from sqlalchemy import update
+
+from plait.clock import BootClock
+from plait.ledger import Ledger, Timing
+from plait.ledger.database import Database
+from plait.ledger.review_views import ReviewView, show_review
+from plait.ledger.store import reviews as store
+from plait.ledger.store.reviews import REVIEW
+from plait.ledger.tables import AnswerStanding, Through
+from plait.reviews import OnExpiry, Question, ReviewOptions
+from plait.reviews.at_pletor import (
+    MISSING,
+    Brought,
+    PletorSubject,
+    Terms,
+    bring,
+    content_of,
+    look,
+    question_of,
+    shown_files,
+)
+from plait.sandbox.pletor_store import REVIEWED_POSTER
+from plait.vendors.pletor.client import PletorClient
+from plait.vendors.pletor.models import Run
+
+TERMS = Terms(title="Sale", context="", options=ReviewOptions(), expires_in=3600.0, on_expiry=OnExpiry.FAIL)
+
+
+@dataclass
+class Moment:
+    """The ledger's clock: the machine's, plus what the test adds."""
+
+    ahead: float = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
+@dataclass
+class Asked:
+    """A run at Pletor that waits, and a question about it in the ledger, as if it had been posted."""
+
+    world: World
+    client: PletorClient
+    ledger: Ledger
+    moment: Moment
+    run: Run
+    question: Question
+
+    async def show(self) -> ReviewView:
+        """How it stands."""
+        return await self.ledger.ask(lambda connection, now: show_review(connection, now, "r1"))
+
+    async def decide(self, said: dict[str, Any], through: Through = Through.PLACET) -> None:
+        """Record a decision."""
+        given = store.Answered(nonce="n", through=through, by="Ada", said=said)
+        standing = await self.ledger.database.write(
+            lambda connection: store.answer(self.ledger.database, connection, "r1", given), commit="record"
+        )
+        assert standing is AnswerStanding.DECIDED
+
+    async def bring(self) -> Brought:
+        """Act on it."""
+        view = await self.show()
+        subject = PletorSubject.model_validate(view.subject)
+        effects = self.ledger.effects(run_key="run", env="dev")
+        return await bring(self.ledger, effects, self.client, view, subject)
+
+    async def look(self, run: Run) -> list[str]:
+        """Look at Pletor, which said this."""
+        return await look(self.ledger, run, [await self.show()])
+
+    async def stale(self) -> Run:
+        """A look as from a replica that lags."""
+        return await self._until(lambda run: not run.pending_reviews)
+
+    async def fresh(self) -> Run:
+        """A look that lists the review."""
+        return await self._until(lambda run: bool(run.pending_reviews))
+
+    async def _until(self, holds: Any) -> Run:
+        while not holds(run := await self.client.get_run(self.run.id)):
+            pass
+        return run
+
+
+@asynccontextmanager
+async def asked(folder: Path, agent: str = REVIEWED_POSTER.id, **switches: Any) -> AsyncIterator[Asked]:
+    """A run that waits, and its question."""
+    moment = Moment()
+    timing = Timing(landing_cap=0.05, visibility_cap=0.05, patience=5.0)
+    database = Database(folder / "ledger.db", now=moment)
+    async with (
+        serving(folder, **switches) as world,
+        world.client() as client,
+        Ledger(database, timing=timing, clock=BootClock()) as ledger,
+    ):
+        created = await client.create_run(agent, [TITLE], external_id="k")
+        run = await asking(client, created.id)
+        (pending,) = run.due_reviews
+        content = await content_of(client, pending)
+        question = question_of(pending, content, await shown_files(client, pending, folder), TERMS)
+        subject = PletorSubject(account=client.account, run_id=run.id, review_id=pending.id)
+        recorded = store.Question(
+            id="r1",
+            env="dev",
+            run_key="run",
+            subject=subject.model_dump(),
+            title="Sale",
+            question=question.model_dump(mode="json"),
+            digest=question.digest,
+            expires_in=3600.0,
+            on_expiry="fail",
+            escalate_to=None,
+        )
+        place = store.Place(account="http://placet", channel_id="c", lifetime=3600)
+        await database.write(lambda connection: store.ask(database, connection, recorded, place), commit="x")
+        yield Asked(world, client, ledger, moment, run, question)
+
+
+async def test_one_look_that_misses_a_review_settles_nothing(tmp_path: Path):
+    """A replica that lags does not list it: only two looks in a row, some time apart, are believed."""
+    async with asked(tmp_path, stale_reads=True) as here:
+        for _ in range(2):
+            assert [] == await here.look(await here.stale())
+            assert [] == await here.look(await here.stale())
+            assert (await here.show()).missing_since is not None
+            here.moment.ahead += MISSING
+            assert [] == await here.look(await here.fresh())
+            assert (await here.show()).missing_since is None
+        assert [] == await here.look(await here.stale())
+        here.moment.ahead += MISSING
+        assert ["r1"] == await here.look(await here.stale())
+        assert "settled" == (await here.show()).decision["decision"]
+
+
+async def test_settled_is_not_believed_while_pletor_asks(tmp_path: Path):
+    """A false `settled` was recorded: before it counts, the run is read again, and the question is void."""
+    async with asked(tmp_path, stale_reads=True) as here:
+        await here.decide({"decision": "settled"}, Through.VENDOR)
+        await here.fresh()  # the next look is a stale one
+        brought = await here.bring()
+        assert brought.changed
+        assert 0 == await here.world.count("resolve_review")
+
+
+async def test_a_stale_read_hides_no_change(tmp_path: Path):
+    """The run is read again before a decision is brought, so that it is compared with what is asked now."""
+    async with asked(tmp_path, stale_reads=True) as here:
+        await here.decide({"decision": "approve"})
+        other = here.question.model_copy(update={"content": "something else"})
+        values = {"question": other.model_dump(mode="json")}
+        await here.ledger.database.write(lambda c: c.execute(update(REVIEW).values(values)), commit="x")
+        await here.fresh()
+        assert (await here.bring()).changed
+        assert 0 == await here.world.count("resolve_review")
