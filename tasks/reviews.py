@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -208,9 +209,8 @@ async def _due(client: PletorClient, run_id: str, handled: Sequence[str]) -> lis
 async def _ask(both: _Both, run_id: str, pending: PendingReview, asking: Asking) -> str:
     subject = PletorSubject(account=both.pletor.account, run_id=run_id, review_id=pending.id)
     content = await content_of(both.pletor, pending)
-    review_id = review_id_of(both.run.env, both.run.key, subject, content)
+    review_id, view = await _question(both.run, subject, content)
     await _supersede(both, subject, review_id)
-    view = await both.run.ledger.ask(partial(find_review, review_id=review_id))
     if view is not None and not (view.waits and view.messages[0].message_id is None):
         return review_id
     with tempfile.TemporaryDirectory(prefix="plait-review-") as name:
@@ -242,6 +242,16 @@ async def _ask(both: _Both, run_id: str, pending: PendingReview, asking: Asking)
         await both.inbox.post(view, 0, downloaded)
     say(f"Asked in Placet: {one_line(view.title, 100)} ({review_id})")
     return review_id
+
+
+async def _question(run: Run, subject: PletorSubject, content: Any) -> tuple[str, ReviewView | None]:
+    """The question about this content: the first that was not void because Pletor asked something else."""
+    for occurrence in count():
+        review_id = review_id_of(run.env, run.key, subject, content, occurrence)
+        view = await run.ledger.ask(partial(find_review, review_id=review_id))
+        if view is None or view.state is not ReviewState.WITHDRAWN or view.outcome != "changed":
+            break
+    return review_id, view
 
 
 async def _supersede(both: _Both, subject: PletorSubject, review_id: str) -> None:

@@ -65,7 +65,7 @@ class ReviewView(BaseModel):
     expires_in: float
     expires_at: float | None
     left: float | None
-    """Until it expires; None while no message of it can be answered."""
+    """Until it expires; None until its first message is posted."""
     on_expiry: str
     escalate_to: str | None
     level: int

@@ -249,7 +249,7 @@ class ReviewRow(SQLModel, table=True):
     state: str
     expires_in: float
     expires_at: float | None = None
-    """None while no message is posted that could be answered."""
+    """None until the first message is posted."""
     on_expiry: str
     escalate_to: str | None = None
     """Another channel's id."""

@@ -83,9 +83,13 @@ async def content_of(client: PletorClient, pending: PendingReview) -> Any:
     }
 
 
-def review_id_of(env: str, run_key: str, subject: PletorSubject, content: Any) -> str:
-    """The question's id: the same for the same content, another one once the content changed."""
-    return f"{env}-review-{digest_of([run_key, subject.model_dump(), content])[:40]}"
+def review_id_of(env: str, run_key: str, subject: PletorSubject, content: Any, occurrence: int = 0) -> str:
+    """The question's id: the same for the same content, another one once the content changed.
+
+    `occurrence` counts how often a question with this content was void because of other content.
+    """
+    what = [run_key, subject.model_dump(), content, *([occurrence] if occurrence else [])]
+    return f"{env}-review-{digest_of(what)[:40]}"
 
 
 async def shown_files(client: PletorClient, pending: PendingReview, folder: Path) -> list[ShownFile]:

@@ -175,6 +175,33 @@ async def test_content_that_changed_is_asked_about_anew(world: World, when: str)
     assert 1 == len(first.answers) == len(second.answers) == len(await world.resolutions())
 
 
+async def test_content_that_changed_back_is_asked_about_again(world: World):
+    """One text, another one, the first again: three questions one after the other, the last is answered."""
+    call = world.arguments(agent=TEXT, wait="suspend")
+    before: list[str] = []
+
+    def change(data: dict[str, Any]) -> None:
+        option = data["reviews"][0]["options"][0]
+        before.append(option["text"])
+        option["text"] = before[0] if len(before) > 1 else "Other words"
+
+    asked = []
+    for turn in range(3):
+        if turn:
+            world.change_at_pletor(change)
+        for _ in range(2):
+            assert "waiting" == (await asyncio.wait_for(run_with_review(**call), PATIENCE)).status
+        (shown,) = await world.waiting()
+        asked.append(shown["id"])
+    assert 3 == len(set(asked))
+    result = await world.with_people(run_with_review(**call | {"wait": "hold"}))
+    assert before[:1] == result.texts
+    reviews = await world.reviews()
+    assert ["changed", "changed"] == [one.outcome for one in reviews[:2]]
+    assert ("used", "approve") == (reviews[2].state, reviews[2].decision["decision"])
+    assert 1 == len(await world.resolutions())
+
+
 async def test_rejected_by_a_person(world: World):
     """The result says who and why; the run is not repeated."""
     call = run_with_review(**world.arguments(), return_state=True)
