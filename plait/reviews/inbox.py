@@ -181,7 +181,10 @@ class Inbox:
     async def _fetch(self, file: ShownFile, path: Path, files: FileSource | None) -> None:
         source = files or self._files
         if source is None:
-            raise InvalidInput(f"{file.name} cannot be fetched again here; the run that asked can")
+            raise InvalidInput(
+                f"{file.name} cannot be fetched here: its system's credentials are missing. Give them to "
+                "resume_reviews, or run again what asked"
+            )
         await source(file, path)
         if await sha256_of(path) != file.sha256:
             raise InvalidInput(f"{file.name} is not what was to be shown: its content has changed")
@@ -219,7 +222,7 @@ class Inbox:
         except PlaitError as error:
             found.troubles.append(str(error))
             found.retry_after = max(found.retry_after, error.retry_after or 0.0)
-            return {one.review_id for one in messages}
+            return {one.review_id for one in posted.values()}
         return unclear
 
     async def _read(
@@ -371,7 +374,8 @@ class Inbox:
                 found.put_again += 1
             except PlaitError as error:
                 found.troubles.append(f"{view.id} could not be put again: {error}")
-                note = one_line(f"cannot be put again: {error.message}", 300)
+                channel_id = view.messages[one.n].channel_id
+                note = one_line(f"cannot be put in {channel_id} as yet: {error.message}", 300)
                 await self._write(partial(store.explain, review_id=view.id, note=note))
 
     async def close(self, review_id: str) -> None:

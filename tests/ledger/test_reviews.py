@@ -150,16 +150,20 @@ def test_a_question_is_put_again_a_few_times(steps: Steps):
 
 
 def test_escalation_gives_new_time_once(steps: Steps):
-    """It is due no more until the second message is posted; a second escalation changes nothing."""
+    """Its time begins with the escalation, posted or not; a second escalation changes nothing."""
     asked(steps)
     steps.pass_time(100)
     for _ in range(2):
         steps.run(store.escalate, "r1", place=THERE, reason="nobody")
-    assert (1, None) == (view(steps).level, view(steps).left)
+    assert (1, 100.0) == (view(steps).level, view(steps).left)
     assert [] == steps.db.read_now(lambda c: views.due_reviews(c, steps.moment()))
+    steps.pass_time(30)
+    steps.run(store.escalate, "r1", place=THERE, reason="nobody")
     steps.run(store.posted, "r1", 1, message_id="m2", shown="s")
     assert ["c1", "c2"] == [one.channel_id for one in view(steps).messages]
-    assert 100.0 == view(steps).left
+    assert 70.0 == view(steps).left
+    steps.pass_time(70)
+    assert ["r1"] == steps.db.read_now(lambda c: views.due_reviews(c, steps.moment()))
 
 
 def test_a_decision_is_used_once(steps: Steps):

@@ -295,6 +295,26 @@ async def test_escalation_that_nobody_answers_fails(desk: Desk):
     )
 
 
+@pytest.mark.parametrize("trouble", ["no credentials", "no such channel", "another picture"])
+async def test_an_escalation_that_cannot_be_posted_has_an_end(desk: Desk, trouble: str):
+    """The second channel is never reached: the question says why, becomes overdue, and fails in its time."""
+    there = "cmsandboxnowhere000000000" if trouble == "no such channel" else ESCALATION
+    await desk.ask(on_expiry=OnExpiry.ESCALATE, escalate_to=there)
+    inbox = Inbox(desk.ledger, desk.client) if trouble == "no credentials" else desk.inbox
+    if trouble == "another picture":
+        desk.picture.write_bytes(PNG + b"x")
+    desk.moment.ahead += DAY + 1
+    found = await inbox.work()
+    seen = await desk.show()
+    assert (1, 1) == (seen.level, len(found.troubles))
+    assert f"cannot be put in {there} as yet: " in (seen.note or "")
+    assert 0 < (seen.left or 0) <= DAY
+    desk.moment.ahead += DAY + 1
+    assert 0 > ((await desk.show()).left or 0)
+    assert ["dev-review-r1"] == (await inbox.work()).decided
+    assert "fail" == (await desk.show()).decision["decision"]
+
+
 async def test_placet_down_loses_nothing(desk: Desk):
     """Ten minutes of 503 around the deadline: no look, no expiry; the answer given meanwhile counts."""
     await desk.ask(on_expiry=OnExpiry.REJECT)

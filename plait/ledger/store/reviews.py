@@ -189,11 +189,14 @@ def ask_again(
 
 
 def escalate(db: Database, connection: Connection, review_id: str, *, place: Place, reason: str) -> None:
-    """Nobody decided in time: put the question in the other channel too, where its time starts anew."""
+    """Nobody decided in time: put the question in the other channel too; its time starts anew, now.
+
+    Not when the message is posted: that may fail, and the question would have no end.
+    """
     row = locked(connection, review_id)
     if row.state != ReviewState.WAITING or row.level > 0:
         return
-    _put(connection, review_id, level=1, expires_at=None)
+    _put(connection, review_id, level=1, expires_at=db.now(connection) + row.expires_in)
     following = _last_message(connection, review_id) + 1
     _new_message(db, connection, place, review_id=review_id, n=following, reason=reason)
 
