@@ -176,13 +176,18 @@ async def act_on_decisions(
 
 @task(name="reviews.close_thread", task_run_name="close the thread", **OPTIONS)
 async def close_thread(
-    placet: PlacetCredentials | str | None, channel_id: str, text: str, status: Literal["success", "error"]
+    placet: PlacetCredentials | str | None,
+    run_id: str,
+    channel_id: str,
+    text: str,
+    status: Literal["success", "error"],
 ) -> Message:
-    """Tell the channel how it ended, once per run key."""
+    """Tell the channel how a Pletor run ended, once."""
     async with current_run() as run:
         client = await run.client(PlacetCredentials, PlacetCredentials.get_client, placet)
         content = MessageContent(text=text, status=status)
-        return await run.effects().perform(PostMessage(client, channel_id, content), step="close the thread")
+        recipe = PostMessage(client, channel_id, content)
+        return await run.effects().perform(recipe, step=f"close the thread of {run_id}")
 
 
 async def _both(

@@ -279,6 +279,27 @@ async def test_suspend_in_a_subflow_ends_the_subflow(world: World):
     assert "completed" == (await parent()).status
 
 
+async def test_two_in_one_parent_share_nothing(world: World, monkeypatch: pytest.MonkeyPatch):
+    """They have one run key: each has a folder, a manifest and a closing message of its own, once."""
+    monkeypatch.chdir(world.folder)
+
+    @flow(name="parent of two")
+    async def parent() -> list[RunWithReview]:
+        call = world.arguments(folder=None)
+        return [await run_with_review(**call | {"texts": {"title": title}}) for title in ("One", "Two")]
+
+    first, second = await world.with_people(parent())
+    assert first.run_key == second.run_key
+    for result in (first, second):
+        (file,) = result.files
+        assert file.sha256 == hashlib.sha256(file.path.read_bytes()).hexdigest()
+        assert result.run_id == json.loads((result.manifest or Path()).read_text())["run_id"]
+    assert first.manifest != second.manifest
+    assert 4 == (await world.counts())["placet.post_message"]
+    await parent()
+    assert 4 == (await world.counts())["placet.post_message"]
+
+
 async def test_a_refused_start_leaves_the_key_free(world: World):
     """422 claims nothing: the same run key starts the run later, and its file is uploaded once."""
     logo = world.folder / "logo.pdf"
