@@ -31,6 +31,7 @@ from tasks.reviews import (
     ask_reviews,
     close_thread,
     look_for_decisions,
+    take_back,
     wait_for_decision,
 )
 
@@ -209,6 +210,10 @@ async def _stop_where_nobody_decided(review: Review, acted: Sequence[Acted], run
                 if one.became == "failed"
                 else ReviewWithdrawn(f"{one.review_id} was withdrawn: {one.outcome}; the run was canceled")
             )
+            open_still = [view.id for view in await review.views() if view.waits]
+            if open_still:
+                reason = f"its run was ended by {one.review_id}"
+                await take_back(review.placet, run.id, open_still, reason)
             await _tell(review, f"{error.message}.", "error")
             raise error
 
@@ -228,7 +233,7 @@ async def conclude(review: Review, ended: PletorRun | None, generation: int, fol
     if ended is None:
         return result
     if ended.phase is Phase.DEAD:
-        if not (result.reviews and result.reviews[-1].decision == "reject"):
+        if not any(view.state == "used" and view.decision["decision"] == "reject" for view in views):
             await _tell(review, f"The run failed: {ended.failure or ended.status}.", "error")
             raise RunFailed(
                 f"run {ended.id} is {ended.status}: {ended.failure or 'Pletor does not say why'}. Its key "

@@ -76,8 +76,9 @@ class Acted(BaseModel):
     """What became of a review."""
 
     review_id: str
-    became: Literal["brought", "changed", "failed", "withdrawn"]
-    """`failed`: nobody decided in time. `changed`: it was about something else; ask anew."""
+    became: Literal["brought", "changed", "ended", "failed", "withdrawn"]
+    """`failed`: nobody decided in time. `changed`: it was about something else; ask anew. `ended`: another
+    question ended the run."""
     outcome: str
 
 
@@ -172,6 +173,20 @@ async def act_on_decisions(
             await look(run.ledger, await both.pletor.get_run(run_id), views)
             views = await both.views(review_ids)
         return [await _act(both, view) for view in views if not view.waits]
+
+
+@task(name="reviews.take_back", task_run_name="take back what is asked about {run_id}", **OPTIONS)
+async def take_back(
+    placet: PlacetCredentials | str | None, run_id: str, review_ids: Sequence[str], reason: str
+) -> None:
+    """Withdraw questions of a Pletor run that another question has ended, and retract their messages."""
+    del run_id  # names the task run
+    async with current_run() as run:
+        client = await run.client(PlacetCredentials, PlacetCredentials.get_client, placet)
+        inbox = Inbox(run.ledger, client)
+        for review_id in review_ids:
+            await _withdraw(run, review_id, reason=reason, outcome="ended")
+            await inbox.close(review_id)
 
 
 @task(name="reviews.close_thread", task_run_name="close the thread", **OPTIONS)
@@ -377,8 +392,10 @@ async def _watch_pletor(both: _Both, run_id: str, review_ids: Sequence[str]) -> 
 async def _act(both: _Both, view: ReviewView) -> Acted:
     if view.state is ReviewState.WITHDRAWN:
         await both.inbox.close(view.id)
-        became: Literal["changed", "withdrawn"] = "changed" if view.outcome == "changed" else "withdrawn"
-        return Acted(review_id=view.id, became=became, outcome=view.note or "")
+        became = view.outcome if view.outcome in {"changed", "ended"} else "withdrawn"
+        return Acted.model_validate(
+            {"review_id": view.id, "became": became, "outcome": view.note or ""}
+        )
     failed = view.decision["decision"] == "fail"
     if view.state is ReviewState.USED:
         return Acted(review_id=view.id, became="failed" if failed else "brought", outcome=view.outcome or "")

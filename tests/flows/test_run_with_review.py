@@ -19,9 +19,11 @@ from flows._review_steps import channel_of, target_of
 from flows.resume_reviews import resume_reviews
 from flows.run_with_review import run_with_review
 from plait.http.errors import DeadlineExceeded, InvalidInput, NotFound, ValidationFailed
+from plait.ledger import Ledger
+from plait.ledger.store import reviews as store
 from plait.ledger.tables import Through
 from plait.reviews import OnExpiry
-from plait.reviews.errors import ReviewExpired
+from plait.reviews.errors import ReviewExpired, ReviewWithdrawn
 from tasks.pletor_runs import RunFailed
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
@@ -211,6 +213,47 @@ async def test_rejected_by_a_person(world: World):
     assert "rejected by a person in Placet: too dark" == state.message
     assert "rejected" == (await run_with_review(**world.arguments())).status
     assert 1 == (await world.counts())["pletor.resolve_review"]
+
+
+async def test_one_of_two_is_rejected(world: World):
+    """The picture is refused while the text still waits: rejected, and nobody is asked about the text."""
+
+    def answers(shown: dict[str, Any]) -> dict[str, Any] | None:
+        picture = shown["review"]["type"] == "approval"
+        return {"selectedOption": "reject", "comment": "too dark"} if picture else None
+
+    call = world.arguments(agent=CAMPAIGN)
+    result = await world.with_people(run_with_review(**call), answers)
+    assert "rejected by a person in Placet: too dark" == result.summary
+    assert [] == await world.waiting()
+    assert "rejected" == (await run_with_review(**call)).status
+    assert 1 == len(await world.resolutions())
+
+
+@pytest.mark.parametrize("how", ["withdrawn", "expired"])
+async def test_what_ends_one_of_two_questions_ends_the_other(world: World, how: str):
+    """One is taken back, or nobody decides it in time: the other one is retracted, also after a re-run."""
+    call = world.arguments(agent=CAMPAIGN)
+    running = asyncio.create_task(run_with_review(**call))
+    await world.until_asked(2)
+    first, second = await world.reviews()
+    async with Ledger.open(world.folder / "ledger.db") as ledger:
+        given = store.Answered(
+            nonce="expiry/0", through=Through.EXPIRY, by="the rule", said={"decision": "fail"}
+        )
+        step = (
+            partial(store.withdraw, ledger.database, review_id=second.id, reason="x", outcome="withdrawn")
+            if how == "withdrawn"
+            else partial(store.answer, ledger.database, review_id=second.id, given=given)
+        )
+        await ledger.database.write(step, commit="record")
+    error = ReviewWithdrawn if how == "withdrawn" else ReviewExpired
+    for work in (running, partial(run_with_review, **call)):
+        with pytest.raises(error, match=second.id):
+            await asyncio.wait_for(work if work is running else work(), PATIENCE)
+    assert [] == await world.waiting()
+    assert ("withdrawn", "ended") == ((other := (await world.reviews())[0]).state, other.outcome)
+    assert (first.id, 1) == (other.id, (await world.counts())["pletor.cancel_run"])
 
 
 async def test_nobody_decides_in_time(world: World):
