@@ -257,9 +257,7 @@ async def _tell(review: Review, text: str, status: Literal["success", "error"]) 
         return
     heading = f"**{escape_markdown(one_line(review.title))}**\n\n{escape_markdown(one_line(text, 2000))}"
     try:
-        await close_thread(
-            review.placet, review.pletor_run, review.channels.reviewers, heading, status
-        )
+        await close_thread(review.placet, review.pletor_run, review.channels.reviewers, heading, status)
     except PlaitError as error:
         if not error.retryable:
             raise

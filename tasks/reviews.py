@@ -393,9 +393,7 @@ async def _act(both: _Both, view: ReviewView) -> Acted:
     if view.state is ReviewState.WITHDRAWN:
         await both.inbox.close(view.id)
         became = view.outcome if view.outcome in {"changed", "ended"} else "withdrawn"
-        return Acted.model_validate(
-            {"review_id": view.id, "became": became, "outcome": view.note or ""}
-        )
+        return Acted.model_validate({"review_id": view.id, "became": became, "outcome": view.note or ""})
     failed = view.decision["decision"] == "fail"
     if view.state is ReviewState.USED:
         return Acted(review_id=view.id, became="failed" if failed else "brought", outcome=view.outcome or "")

@@ -30,6 +30,8 @@ MISSING: Final = 5.0
 """Seconds between two looks that both miss a review until it counts as settled: a replica may lag."""
 LOOK_AGAIN: Final = 1.0
 """Seconds until a run is read again that does not tell what a decision is brought to."""
+DESCRIBED: Final = 200
+"""Characters of a text beside its choice; the message has all of it."""
 _EDIT_WORDS: Final = frozenset({"edit", "text", "refine"})
 
 
@@ -137,15 +139,39 @@ def question_of(pending: PendingReview, content: Any, files: Sequence[ShownFile]
         "on_expiry": terms.on_expiry,
         "content": content,
     }
-    if kind == "selection" and assets:
-        choices = tuple(
-            Choice(id=asset_id, label=f"Picture {number}", description=file.name)
-            for number, (asset_id, file) in enumerate(zip(assets, files, strict=True), 1)
-        )
-        return Question(kind="selection", choices=choices, **shared)
+    if kind == "selection" and (offered := _offered(content)):
+        choices, said = _choices(offered, dict(zip(assets, files, strict=True)))
+        if said:  # a decision holds one text
+            shared["options"] = terms.options.model_copy(update={"several": False})
+        return Question(kind="selection", choices=choices, text=said[:TEXT_LIMIT] or None, **shared)
     if kind in _EDIT_WORDS and texts and len(texts[0]) <= TEXT_LIMIT:
         return Question(kind="edit", text=texts[0], **shared)
     return Question(kind="approval", text="\n\n".join(texts)[:TEXT_LIMIT] or None, **shared)
+
+
+def _offered(content: Any) -> dict[str, Any]:
+    """What a selection offers, by the id of its choice: the asset's, a number for a text, or its own."""
+    offered: dict[str, Any] = {}
+    for number, option in enumerate(content["review"]["options"], 1):
+        named = option["id"] if option["text"] is None else f"text-{number}"
+        if choice_id := option["asset_id"] or named:
+            offered.setdefault(choice_id, option)
+    return offered
+
+
+def _choices(offered: Mapping[str, Any], files: Mapping[str, ShownFile]) -> tuple[tuple[Choice, ...], str]:
+    """The choices in the order of the options, and the texts among them in full."""
+    choices, said = [], []
+    for choice_id, option in offered.items():
+        if choice_id in files:
+            label, description = f"Picture {1 + list(files).index(choice_id)}", files[choice_id].name
+        elif option["text"] is not None:
+            label, description = f"Text {len(said) + 1}", one_line(option["text"], DESCRIBED)
+            said.append(f"{label}: {option['text']}")
+        else:
+            label, description = f"Option {len(choices) + 1}", one_line(choice_id, DESCRIBED)
+        choices.append(Choice(id=choice_id, label=label, description=description))
+    return tuple(choices), "\n\n".join(said)
 
 
 async def fetch(client: PletorClient, file: ShownFile, path: Path) -> None:
@@ -172,7 +198,7 @@ async def bring(
         content = await content_of(client, pending)
         if digest_of(content) != digest_of(view.question["content"]):
             return Brought("Pletor asks something else by now", changed=True)
-    recipe = ResolveReview(client, subject.run_id, subject.review_id, _to_pletor(decision, view.decided_why))
+    recipe = ResolveReview(client, subject.run_id, subject.review_id, _to_pletor(decision, view))
     resolution = await effects.perform(recipe)
     if resolution.outcome == "decided_otherwise":
         await _note(ledger, view, resolution.decision)
@@ -207,7 +233,7 @@ async def look(ledger: Ledger, run: Run, views: Sequence[ReviewView]) -> list[st
             continue
         recorded = _recorded(run, subject)
         if recorded is not None:
-            given = _answered(recorded.decision or "", view, _from_pletor(recorded))
+            given = _answered(recorded.decision or "", view, _from_pletor(recorded, view))
         elif run.ended or await _is_missed(ledger, run, view, subject):
             said = ReviewDecision(decision="settled")
             given = _answered(f"settled/{run.status}", view, said)
@@ -269,10 +295,14 @@ def _asset_ids(pending: PendingReview) -> list[str]:
     return list(dict.fromkeys(one.asset_id for one in pending.options if one.asset_id is not None))
 
 
-def _to_pletor(decision: ReviewDecision, why: str | None) -> models.ReviewDecision:
+def _to_pletor(decision: ReviewDecision, view: ReviewView) -> models.ReviewDecision:
+    why = view.decided_why
     match decision.decision:
         case "approve" if decision.selected:
-            return models.select(*decision.selected, feedback=why)
+            texts = _offered_texts(view)
+            ids = [choice_id for choice_id in decision.selected if choice_id not in texts]
+            text = next((texts[choice_id] for choice_id in decision.selected if choice_id in texts), None)
+            return models.select(*ids, text=text, feedback=why)
         case "approve" if decision.text is not None:
             return models.edit(decision.text, feedback=why)
         case "approve":
@@ -284,11 +314,21 @@ def _to_pletor(decision: ReviewDecision, why: str | None) -> models.ReviewDecisi
     raise PlaitError(f"a decision {decision.decision!r} is nothing to tell Pletor")
 
 
-def _from_pletor(recorded: RecordedReview) -> ReviewDecision:
+def _offered_texts(view: ReviewView) -> dict[str, str]:
+    """The texts among a question's choices."""
+    offered = _offered(view.question["content"]).items()
+    return {
+        choice_id: one["text"] for choice_id, one in offered if choice_id != one["asset_id"] and one["text"]
+    }
+
+
+def _from_pletor(recorded: RecordedReview, view: ReviewView) -> ReviewDecision:
     word = (recorded.decision or "").lower()
     made = {"decision": word if word in {"approve", "regenerate", "reject"} else "settled"}
     if made["decision"] != "approve":
         return ReviewDecision.model_validate(made)
-    return ReviewDecision.model_validate(
-        {**made, "selected": recorded.selected_asset_ids, "text": recorded.text}
-    )
+    selected, text = list(recorded.selected_asset_ids), recorded.text
+    if view.question["kind"] == "selection" and text is not None:
+        selected += [choice_id for choice_id, words in _offered_texts(view).items() if words == text][:1]
+        text = None
+    return ReviewDecision.model_validate({**made, "selected": selected, "text": text})

@@ -12,7 +12,7 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-from review_world import CAMPAIGN, DOOMED, ESCALATION, PATIENCE, TEXT, World, approving, serving
+from review_world import CAMPAIGN, DOOMED, ESCALATION, PATIENCE, SLOGANS, TEXT, World, approving, serving
 
 from flows._review_models import RunWithReview
 from flows._review_steps import channel_of, target_of
@@ -202,6 +202,21 @@ async def test_content_that_changed_back_is_asked_about_again(world: World):
     assert ["changed", "changed"] == [one.outcome for one in reviews[:2]]
     assert ("used", "approve") == (reviews[2].state, reviews[2].decision["decision"])
     assert 1 == len(await world.resolutions())
+
+
+async def test_one_of_several_texts_is_chosen(world: World):
+    """Each text is a choice, and the chosen one is the result."""
+    asked = []
+
+    def answers(shown: dict[str, Any]) -> dict[str, Any]:
+        asked.append(shown)
+        return approving(shown)
+
+    result = await world.with_people(run_with_review(**world.arguments(agent=SLOGANS)), answers)
+    payload = asked[0]["review"]["payload"]
+    assert ["Text 1", "Text 2", "Text 3"] == [one["label"] for one in payload["items"][:3]]
+    assert [payload["items"][1]["description"]] == result.texts
+    assert [["text-2"]] == [one.selected for one in result.reviews]
 
 
 async def test_rejected_by_a_person(world: World):

@@ -3,11 +3,11 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pletor_world import TITLE, World, asking, serving
+from pletor_world import TITLE, World, asking, ended, serving
 from sqlalchemy import update
 
 from plait.clock import BootClock
@@ -17,7 +17,7 @@ from plait.ledger.review_views import ReviewView, show_review
 from plait.ledger.store import reviews as store
 from plait.ledger.store.reviews import REVIEW
 from plait.ledger.tables import AnswerStanding, Through
-from plait.reviews import OnExpiry, Question, ReviewOptions
+from plait.reviews import OnExpiry, Question, ReviewOptions, ShownFile
 from plait.reviews.at_pletor import (
     MISSING,
     Brought,
@@ -29,9 +29,9 @@ from plait.reviews.at_pletor import (
     question_of,
     shown_files,
 )
-from plait.sandbox.pletor_store import REVIEWED_POSTER
+from plait.sandbox.pletor_store import REVIEWED_POSTER, SLOGANS
 from plait.vendors.pletor.client import PletorClient
-from plait.vendors.pletor.models import Run
+from plait.vendors.pletor.models import PendingReview, Run, select
 
 TERMS = Terms(title="Sale", context="", options=ReviewOptions(), expires_in=3600.0, on_expiry=OnExpiry.FAIL)
 
@@ -164,3 +164,34 @@ async def test_a_stale_read_hides_no_change(tmp_path: Path):
         await here.fresh()
         assert (await here.bring()).changed
         assert 0 == await here.world.count("resolve_review")
+
+
+def test_whatever_is_offered_can_be_selected():
+    """Of a picture, a text and something that has only an id: a choice each, told as the contract has it."""
+    options = [{"asset_id": "a1"}, {"text": "Words"}, {"id": "o3"}, {"asset_id": "a1"}, {}]
+    terms = replace(TERMS, options=ReviewOptions(several=True))
+    pending = PendingReview.model_validate({"id": "r", "type": "selection", "options": options})
+    listed = [{"id": one.id, "asset_id": one.asset_id, "text": one.text} for one in pending.options]
+    file = ShownFile(name="option-1.png", sha256="a" * 64, size=1, media_type="image/png", source={})
+    question = question_of(pending, {"review": {"options": listed}}, [file], terms)
+    assert ["a1", "text-2", "o3"] == [one.id for one in question.choices]
+    assert ["Picture 1", "Text 1", "Option 3"] == [one.label for one in question.choices]
+    assert ("Text 1: Words", False) == (question.text, question.options.several)
+
+
+async def test_a_text_that_was_selected_is_told_as_a_text(tmp_path: Path):
+    """The chosen text reaches Pletor; not as the id of an asset."""
+    async with asked(tmp_path, SLOGANS.id) as here:
+        chosen = here.run.due_reviews[0].options[1].text
+        await here.decide({"decision": "approve", "selected": ["text-2"]})
+        assert "Pletor has the decision" == (await here.bring()).outcome
+        assert [chosen] == (await ended(here.client, here.run.id)).texts
+
+
+async def test_a_text_selected_at_pletor_is_the_same_decision(tmp_path: Path):
+    """Recorded with the id of the choice, as a person in Placet would have made it."""
+    async with asked(tmp_path, SLOGANS.id) as here:
+        (pending,) = here.run.due_reviews
+        await here.client.resolve_review(here.run.id, pending.id, select(text=pending.options[1].text))
+        assert ["r1"] == await here.look(await ended(here.client, here.run.id))
+        assert ["text-2"] == (await here.show()).decision["selected"]

@@ -22,11 +22,12 @@ from plait.sandbox.settings import SandboxSettings
 
 CHANNEL = "cmsandboxreviews000000000"
 ESCALATION = "cmsandboxescalation000000"
-POSTER, PICK, TEXT, CAMPAIGN, DOOMED = (
+POSTER, PICK, TEXT, CAMPAIGN, SLOGANS, DOOMED = (
     "Reviewed poster",
     "Pick one",
     "Copywriter",
     "Campaign",
+    "Slogans",
     "Doomed",
 )
 PATIENCE = 120.0

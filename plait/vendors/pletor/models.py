@@ -268,9 +268,11 @@ def regenerate(feedback: str | None = None) -> ReviewDecision:
     return ReviewDecision(decision="regenerate", feedback=feedback)
 
 
-def select(*asset_ids: str, feedback: str | None = None) -> ReviewDecision:
-    """Choose among the options."""
-    return ReviewDecision(decision="approve", selected_asset_ids=list(asset_ids), feedback=feedback)
+def select(*asset_ids: str, text: str | None = None, feedback: str | None = None) -> ReviewDecision:
+    """Choose among the options: pictures by their ids, a text by its words."""
+    return ReviewDecision(
+        decision="approve", selected_asset_ids=list(asset_ids) or None, text=text, feedback=feedback
+    )
 
 
 def edit(text: str, feedback: str | None = None) -> ReviewDecision:
