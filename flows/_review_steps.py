@@ -168,17 +168,17 @@ async def rounds(review: Review) -> PletorRun | None:
                 await _stop_where_nobody_decided(review, acted, run)
             return run
         asked = await ask_reviews(review.placet, review.pletor, run.id, review.asking, handled=handled)
-        if asked and not await _decided(review, asked):
+        if asked and not await _decided(review, asked, handled):
             return None
         acted = await act_on_decisions(review.placet, review.pletor, run.id, asked) if asked else []
         await _stop_where_nobody_decided(review, acted, run)
         handled = await _handled(review)
 
 
-async def _decided(review: Review, asked: Sequence[str]) -> bool:
+async def _decided(review: Review, asked: Sequence[str], handled: Sequence[str]) -> bool:
     """Wait for one of these; False where this run ends instead of waiting."""
     if review.wait is Wait.HOLD:
-        await wait_for_decision(review.placet, review.pletor, review.pletor_run, asked)
+        await wait_for_decision(review.placet, review.pletor, review.pletor_run, asked, handled=handled)
         return True
     resumable = can_suspend()
     if resumable:

@@ -127,18 +127,27 @@ async def wait_for_decision(
     pletor: PletorCredentials | str | None,
     run_id: str,
     review_ids: Sequence[str],
+    *,
+    handled: Sequence[str] = (),
 ) -> None:
     """Return once one of these reviews is decided, or the Pletor run does or asks something else.
 
     Decisions are taken from Placet, from Pletor, and from whatever else writes them into the ledger.
     Failing looks are repeated, for as long as it takes.
+
+    Args:
+        placet: A block, its name, or None for the environment.
+        pletor: The same.
+        run_id: The run.
+        review_ids: Ids of the questions.
+        handled: Ids of Pletor's reviews that are dealt with: a server that lags may still list them.
     """
     async with current_run() as run:
         both = await _both(run, placet, pletor)
         await _first(
             _watch_ledger(both, review_ids),
             _watch_placet(both, review_ids),
-            _watch_pletor(both, run_id, review_ids),
+            _watch_pletor(both, run_id, review_ids, handled),
         )
 
 
@@ -368,22 +377,25 @@ async def _ring(both: _Both, review_ids: Sequence[str], pause: float) -> None:
         await asyncio.sleep(min(pause, max(left, LOOK)))
 
 
-async def _watch_pletor(both: _Both, run_id: str, review_ids: Sequence[str]) -> None:
+async def _watch_pletor(
+    both: _Both, run_id: str, review_ids: Sequence[str], handled: Sequence[str]
+) -> None:
     pace = Pace(*PLETOR_PACE)
     while True:
-        asked = None
+        retry_after = None
         try:
             run = await both.pletor.get_run(run_id)
         except PASSING as error:
-            asked = error.retry_after
+            retry_after = error.retry_after
         else:
             views = await both.views(review_ids)
             if await look(both.run.ledger, run, views) or run.ended:
                 return
-            known = {about.review_id for view in views if (about := PletorSubject.of(view.subject))}
+            asked = {about.review_id for view in views if (about := PletorSubject.of(view.subject))}
+            known = asked.union(handled)
             if any(one.id not in known for one in run.due_reviews):
                 return
-        await asyncio.sleep(pace.pause(asked))
+        await asyncio.sleep(pace.pause(retry_after))
 
 
 # ------------------------------------------------------------ acting

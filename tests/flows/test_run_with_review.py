@@ -122,6 +122,25 @@ async def test_a_pletor_that_lags_takes_no_question_back(tmp_path: Path):
         assert "placet.delete_message" not in counts
 
 
+async def test_a_resolved_review_that_is_still_listed_is_no_news(tmp_path: Path):
+    """The picture is decided, Pletor goes on listing it, and the text waits: Pletor is left in peace."""
+
+    def picture(shown: dict[str, Any]) -> dict[str, Any] | None:
+        return None if shown["review"]["type"] == "form" else approving(shown)
+
+    async with serving(tmp_path, resolved_lag=12.0) as world:
+        running = asyncio.create_task(run_with_review(**world.arguments(agent=CAMPAIGN)))
+        async with world.answering(picture):
+            async with asyncio.timeout(PATIENCE):
+                while not await world.resolutions():
+                    await asyncio.sleep(0.05)
+            await world.fault("pletor", "get_run", "delay", seconds=0.01, times=None)
+            await asyncio.sleep(5)
+            assert 10 > await world.struck()
+        result = await world.with_people(running)
+        assert ["approve"] * 3 == [one.decision for one in result.reviews]
+
+
 async def test_two_decisions_in_two_places(world: World):
     """Approved in Placet, rejected in Pletor before anybody looked: one decision, the other is kept."""
     await run_with_review(**world.arguments(wait="suspend"))

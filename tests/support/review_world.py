@@ -117,6 +117,10 @@ class World:
         rule = {"kind": kind, "service": service, "operation": operation, "times": 1, **more}
         (await self._http.post("/_sandbox/faults", json=rule)).raise_for_status()
 
+    async def struck(self) -> int:
+        """How many requests a fault has met."""
+        return len((await self._http.get("/_sandbox/faults/log")).json()["fired"])
+
     async def waiting(self) -> list[dict[str, Any]]:
         """The messages that ask, each as the page has it."""
         inbox = (await self._http.get("/placet/reviewer/inbox")).json()
