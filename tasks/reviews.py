@@ -29,6 +29,7 @@ from plait.reviews.at_pletor import (
     look,
     question_of,
     review_id_of,
+    same_step,
     shown_files,
 )
 from plait.reviews.inbox import CLOSED, PASSING
@@ -303,7 +304,9 @@ async def _terms(run: Run, subject: PletorSubject, pending: PendingReview, askin
     rounds = 1 + sum(
         one.decision["decision"] == "regenerate"
         for one in await _of_run(run, subject.run_id)
-        if one.decision is not None and one.question["content"]["review"]["type"] == pending.type
+        if one.decision is not None
+        and one.state is not ReviewState.WITHDRAWN
+        and same_step(pending, one.question["content"])
     )
     options = asking.options
     if rounds >= asking.max_rounds:

@@ -79,10 +79,16 @@ async def content_of(client: PletorClient, pending: PendingReview) -> Any:
         asset = await client.get_asset(asset_id)
         assets[asset_id] = {"sha256": asset.sha256, "size": asset.size}
     options = [{"id": one.id, "asset_id": one.asset_id, "text": one.text} for one in pending.options]
-    return {
-        "review": {"type": pending.type, "prompt": pending.prompt, "options": options},
-        "assets": assets,
-    }
+    asked = {"type": pending.type, "prompt": pending.prompt, "options": options}
+    return {"review": {"node_id": pending.node_id, **asked}, "assets": assets}
+
+
+def same_step(pending: PendingReview, content: Any) -> bool:
+    """Whether a question's content is of the same step of the run: an earlier round of this review."""
+    before = content["review"]
+    if pending.node_id is not None:
+        return bool(before.get("node_id") == pending.node_id)
+    return (before["type"], before["prompt"]) == (pending.type, pending.prompt)
 
 
 def review_id_of(env: str, run_key: str, subject: PletorSubject, content: Any, occurrence: int = 0) -> str:

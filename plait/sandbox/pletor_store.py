@@ -110,6 +110,14 @@ SLOGANS = Definition(
     tags=("text", "review"),
     stages=(Stage(texts=3, reviews=("selection",)),),
 )
+SERIES = Definition(
+    id=_id(8),
+    name="Poster series",
+    description="Two pictures, the second one made once a person has approved the first.",
+    tags=("image", "review"),
+    cost=2.0,
+    stages=(Stage(pictures=1, reviews=("approval",)), Stage(pictures=1, reviews=("approval",))),
+)
 DOOMED = Definition(
     id=_id(6), name="Doomed", description="Fails whatever it is given.", stages=(Stage(fails=True),)
 )
@@ -123,7 +131,8 @@ POSTER_APP = Definition(
 )
 
 AGENTS: Final = {
-    each.id: each for each in (POSTER, REVIEWED_POSTER, PICK_ONE, COPYWRITER, CAMPAIGN, SLOGANS, DOOMED)
+    each.id: each
+    for each in (POSTER, REVIEWED_POSTER, PICK_ONE, COPYWRITER, CAMPAIGN, SLOGANS, SERIES, DOOMED)
 }
 APPS: Final = {each.id: each for each in (POSTER_APP,)}
 

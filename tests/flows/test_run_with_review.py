@@ -12,7 +12,7 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-from review_world import CAMPAIGN, DOOMED, ESCALATION, PATIENCE, SLOGANS, TEXT, World, approving, serving
+from review_world import CAMPAIGN, DOOMED, ESCALATION, PATIENCE, SERIES, SLOGANS, TEXT, World, approving, serving
 
 from flows._review_models import RunWithReview
 from flows._review_steps import channel_of, target_of
@@ -327,6 +327,21 @@ async def test_rounds_are_capped(world: World):
     result = await world.with_people(run_with_review(**world.arguments(max_rounds=2)), answers)
     assert ["regenerate", "approve"] == [one.decision for one in result.reviews]
     assert [3, 2] == [len(offered) for offered in seen]
+
+
+async def test_each_step_has_its_own_rounds(world: World):
+    """Two approvals one after the other: the second is round 1 again, and may be made anew as often."""
+    seen = []
+
+    def answers(shown: dict[str, Any]) -> dict[str, Any]:
+        offered = [one["id"] for one in shown["review"]["payload"]["options"]]
+        seen.append(len(offered))
+        return {"selectedOption": "regenerate" if "regenerate" in offered else "approve"}
+
+    call = run_with_review(**world.arguments(agent=SERIES, max_rounds=2))
+    result = await world.with_people(call, answers)
+    assert [3, 2, 3, 2] == seen
+    assert ["round 1", "round 2"] * 2 == [one.round.split(", ")[1][:7] for one in result.reviews]
 
 
 async def test_suspend_without_a_deployment_ends_the_run(world: World):

@@ -22,12 +22,13 @@ from plait.sandbox.settings import SandboxSettings
 
 CHANNEL = "cmsandboxreviews000000000"
 ESCALATION = "cmsandboxescalation000000"
-POSTER, PICK, TEXT, CAMPAIGN, SLOGANS, DOOMED = (
+POSTER, PICK, TEXT, CAMPAIGN, SLOGANS, SERIES, DOOMED = (
     "Reviewed poster",
     "Pick one",
     "Copywriter",
     "Campaign",
     "Slogans",
+    "Poster series",
     "Doomed",
 )
 PATIENCE = 120.0

@@ -143,6 +143,8 @@ class PendingReview(Received):
     """A decision that a run waits for [assumed, but for the id]."""
 
     id: str = Field(validation_alias=AliasChoices("id", "review_id"))
+    node_id: str | None = None
+    """Which node of the agent asks: the same one again after a regeneration."""
     type: str | None = None
     """`approval`, `selection`, `edit`, or a word not known yet."""
     prompt: str | None = None
