@@ -168,6 +168,13 @@ def count_open_reviews(connection: Connection, now: float) -> int:
     return int(connection.execute(select(func.count()).select_from(REVIEW).where(_OPEN)).scalar_one())
 
 
+def count_overdue_reviews(connection: Connection, now: float, run_key: str | None = None) -> int:
+    """How many wait although their time is over; of all, or of this run key."""
+    query = select(func.count()).select_from(REVIEW).where(_WAITING, REVIEW.c.expires_at <= now)
+    mine = [REVIEW.c.run_key == run_key] if run_key else []
+    return int(connection.execute(query.where(*mine)).scalar_one())
+
+
 def open_messages(
     connection: Connection, now: float, account: str, only: Sequence[str] | None = None
 ) -> dict[str, list[OpenMessage]]:
