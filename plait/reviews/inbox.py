@@ -48,6 +48,8 @@ from plait.vendors.placet.recovery import PostMessage, StoreFile
 
 ASKED_AT_MOST: Final = 4
 """Messages of one question in all; then it waits for Prefect, the vendor, or its expiry."""
+WORTH_ASKING: Final = 60.0
+"""Seconds of a question's time for which it is put again where Placet closed its message before."""
 ONE_BY_ONE: Final = 20
 """So many messages are read singly without a second thought."""
 BATCH: Final = 200
@@ -175,6 +177,7 @@ class Inbox:
                 n,
                 message_id=made.id,
                 shown=digest_of_message(made),
+                at=None if made.created_at is None else made.created_at.timestamp(),
             )
         )
 
@@ -295,15 +298,17 @@ class Inbox:
             standing = None if given is None else store.answer(db, connection, view.id, given)
             made.append(standing)
             store.close_message(db, connection, view.id, seen.open.n, by=closed_by(seen))
-            if given is not None and standing is AnswerStanding.UNUSABLE and view.waits:
-                place = self._same_place(view, view.messages[seen.open.n])
+            reason = given.why if given is not None and standing is AnswerStanding.UNUSABLE else None
+            if closed_by(seen) == "expired" and (view.left or 0.0) > WORTH_ASKING:
+                reason = "Placet had closed it too early"
+            if reason is not None and view.waits:
                 store.ask_again(
                     db,
                     connection,
                     view.id,
                     after=seen.open.n,
-                    place=place,
-                    reason=given.why or "",
+                    place=self._same_place(view, view.messages[seen.open.n]),
+                    reason=reason,
                     limit=ASKED_AT_MOST,
                 )
         return made

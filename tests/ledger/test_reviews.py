@@ -149,6 +149,17 @@ def test_a_question_is_put_again_a_few_times(steps: Steps):
     assert 3 == len(view(steps).messages)
 
 
+@pytest.mark.parametrize(("at", "left"), [(10.0, 80.0), (-500.0, 70.0), (500.0, 100.0), (None, 100.0)])
+def test_the_time_begins_when_the_message_was_posted(steps: Steps, at: float | None, left: float):
+    """Recorded half a minute after it was asked: not later than now, not before the question was there."""
+    steps.run(store.ask, question(), HERE)
+    began = steps.moment()
+    steps.pass_time(30)
+    when = None if at is None else began + at
+    steps.run(store.posted, "r1", 0, message_id="m1", shown="s", at=when)
+    assert left == view(steps).left
+
+
 def test_escalation_gives_new_time_once(steps: Steps):
     """Its time begins with the escalation, posted or not; a second escalation changes nothing."""
     asked(steps)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from placet_world import CHANNEL, ESCALATION, PNG, World, serving
+from sqlalchemy import update
 
 from plait.clock import BootClock
 from plait.http import sha256_of
@@ -266,6 +267,38 @@ async def test_a_question_nobody_needs_is_retracted(desk: Desk):
     assert [] == await desk.client.list_pending_reviews(CHANNEL)
     assert 1 == await desk.world.count("delete_message")
     assert 1 == await desk.world.count("ack_message")
+
+
+async def test_the_time_begins_when_placet_has_the_message(desk: Desk):
+    """Posted, and the process died before it wrote that down: an hour later an hour is gone."""
+    view = await desk.ask()
+    db = desk.ledger.database
+    for table, values in (
+        (store.MESSAGE, {"message_id": None, "posted_at": None}),
+        (store.REVIEW, {"state": ReviewState.ASKED, "expires_at": None, "created_at": view.created_at - 60}),
+    ):
+        await db.write(lambda c, t=table, v=values: c.execute(update(t).values(v)), commit="x")
+    desk.moment.ahead += 3600
+    assert DAY - 3605 < ((await desk.ask()).left or 0) <= DAY - 3600 + 5
+    assert 1 == await desk.world.count("post_message")
+
+
+async def test_a_message_that_placet_closed_too_early_is_put_again(desk: Desk):
+    """Nobody could answer for the rest of the time: once more, for what is left of it, in the same time."""
+    question = Question(kind="approval", title="?", prompt="?", expires_in=DAY)
+    more = {"env": "dev", "run_key": "run", "subject": None, "channel_id": CHANNEL}
+    await desk.inbox.ask(question, review_id="dev-review-r1", **more)
+    await desk.ledger.database.write(lambda c: c.execute(update(store.MESSAGE).values(lifetime=1)), commit="x")
+    await desk.inbox.post(await desk.show(), 0)
+    await asyncio.sleep(1.2)
+    await desk.client.wait_for_review(CHANNEL, (await desk.show()).messages[0].message_id or "", 1.0)
+    assert 1 == (await desk.inbox.work()).put_again
+    seen = await desk.show()
+    assert ["expired", None] == [one.closed_by for one in seen.messages]
+    assert DAY - 10 < seen.messages[1].lifetime <= DAY
+    assert 201 == await desk.answer(YES, n=1)
+    await desk.inbox.work()
+    assert "approve" == (await desk.show()).decision["decision"]
 
 
 async def test_escalation_asks_others_too(desk: Desk):

@@ -96,14 +96,23 @@ def locked(connection: Connection, review_id: str) -> AnyRow:
 
 
 def posted(
-    db: Database, connection: Connection, review_id: str, n: int, *, message_id: str, shown: str
+    db: Database,
+    connection: Connection,
+    review_id: str,
+    n: int,
+    *,
+    message_id: str,
+    shown: str,
+    at: float | None = None,
 ) -> None:
-    """A message of the question can be answered from now on; the time that is given starts with it.
+    """A message of the question can be answered; the time that is given starts with the first one.
 
-    A question that is put again in the same channel keeps its time.
+    `at` is when the inbox says it was posted: its clock may be wrong, so that the time starts neither
+    before the question was recorded nor after now. A question that is put again keeps its time.
     """
     row = locked(connection, review_id)
     now = db.now(connection)
+    began = now if at is None else min(now, max(at, row.created_at))
     written = connection.execute(
         update(MESSAGE)
         .where(MESSAGE.c.review_id == review_id, MESSAGE.c.n == n, MESSAGE.c.message_id.is_(None))
@@ -114,7 +123,7 @@ def posted(
             connection,
             review_id,
             state=ReviewState.WAITING,
-            expires_at=row.expires_at or now + row.expires_in,
+            expires_at=row.expires_at or began + row.expires_in,
             note=None,
         )
 
