@@ -380,9 +380,7 @@ async def _ring(both: _Both, review_ids: Sequence[str], pause: float) -> None:
         await asyncio.sleep(min(pause, max(left, LOOK)))
 
 
-async def _watch_pletor(
-    both: _Both, run_id: str, review_ids: Sequence[str], handled: Sequence[str]
-) -> None:
+async def _watch_pletor(both: _Both, run_id: str, review_ids: Sequence[str], handled: Sequence[str]) -> None:
     pace = Pace(*PLETOR_PACE)
     while True:
         retry_after = None

@@ -14,6 +14,10 @@ from plait.ledger.tables import AnswerStanding, ReviewState, Through
 _OPEN: Final = cast("ColumnElement[bool]", text("review.state IN ('asked','waiting')"))
 _WAITING: Final = cast("ColumnElement[bool]", text("review.state = 'waiting'"))
 _UNCLOSED: Final = cast("ColumnElement[bool]", text("review_message.closed_at IS NULL"))
+_UNACKNOWLEDGED: Final = cast(
+    "ColumnElement[bool]",
+    text("review_message.closed_by = 'answered' AND review_message.acknowledged_at IS NULL"),
+)
 """Spelled as the partial indexes are, or SQLite does not use them."""
 
 WhichReviews = Literal["open", "decided", "used", "withdrawn", "all"]
@@ -34,6 +38,7 @@ class MessageView(BaseModel):
     posted_at: float | None
     closed_at: float | None
     closed_by: str | None
+    acknowledged_at: float | None
 
 
 class AnswerView(BaseModel):
@@ -104,6 +109,15 @@ class OpenMessage(BaseModel):
     message_id: str | None
     posted_at: float | None
     state: ReviewState
+
+
+class AnsweredMessage(BaseModel):
+    """A message whose answer is to be acknowledged."""
+
+    review_id: str
+    n: int
+    channel_id: str
+    message_id: str
 
 
 class WaitingRun(BaseModel):
@@ -191,6 +205,22 @@ def open_messages(
         for row in connection.execute(query.where(*mine)):
             found.setdefault(row.channel_id, []).append(OpenMessage.model_validate(_mapping(row)))
     return found
+
+
+def unacknowledged_messages(
+    connection: Connection, now: float, account: str, *, limit: int = 20
+) -> list[AnsweredMessage]:
+    """Messages at this account that were answered, of questions that are closed, and are not acknowledged."""
+    del now
+    query = (
+        select(MESSAGE.c.review_id, MESSAGE.c.n, MESSAGE.c.channel_id, MESSAGE.c.message_id)
+        .join(REVIEW, REVIEW.c.id == MESSAGE.c.review_id)
+        .where(_UNACKNOWLEDGED, MESSAGE.c.account == account)
+        .where(REVIEW.c.state.in_([ReviewState.USED, ReviewState.WITHDRAWN]))
+        .order_by(MESSAGE.c.closed_at)
+        .limit(limit)
+    )
+    return [AnsweredMessage.model_validate(_mapping(row)) for row in connection.execute(query)]
 
 
 def due_reviews(

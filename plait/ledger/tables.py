@@ -288,6 +288,12 @@ class ReviewMessageRow(SQLModel, table=True):
             sqlite_where=text("closed_at IS NULL"),
             postgresql_where=text("closed_at IS NULL"),
         ),
+        Index(
+            "review_message_answered",
+            "account",
+            sqlite_where=text("closed_by = 'answered' AND acknowledged_at IS NULL"),
+            postgresql_where=text("closed_by = 'answered' AND acknowledged_at IS NULL"),
+        ),
         Index("review_message_id", "message_id"),
     )
 
@@ -306,6 +312,8 @@ class ReviewMessageRow(SQLModel, table=True):
     closed_at: float | None = None
     closed_by: str | None = None
     """answered, expired, deleted, retracted, or left."""
+    acknowledged_at: float | None = None
+    """When the inbox was told that its answer is known."""
 
 
 class ReviewAnswerRow(SQLModel, table=True):

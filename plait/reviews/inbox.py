@@ -7,6 +7,7 @@ left that list is read: one by one where that is cheaper, else by pages of the c
 import math
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from plait.http.errors import (
     InvalidInput,
     NotFound,
     NotSent,
+    PermissionDenied,
     PlaitError,
     RateLimited,
     ServerFailed,
@@ -35,6 +37,7 @@ from plait.ledger.review_views import (
     find_reviews,
     open_messages,
     show_review,
+    unacknowledged_messages,
 )
 from plait.ledger.store import reviews as store
 from plait.ledger.tables import AnswerStanding, ReviewState, Through
@@ -208,6 +211,8 @@ class Inbox:
             unclear |= await self._look_at(channel_id, messages, found)
         await self._expire(began, wanted, unclear, found)
         await self._put_again(wanted, found)
+        if wanted is None:
+            await self._acknowledge_late(found)
         return found
 
     async def _look_at(self, channel_id: str, messages: Sequence[OpenMessage], found: Pass) -> set[str]:
@@ -386,8 +391,8 @@ class Inbox:
     async def close(self, review_id: str) -> None:
         """A decision is there: retract messages that still ask, and acknowledge those that were answered.
 
-        An answer that came in between is kept as evidence first. What Placet cannot do now, a later
-        pass does.
+        An answer that came in between is kept as evidence first. What Placet cannot do now, a later pass
+        over everything does, such as those of `resume_reviews`.
         """
         found = await self.work([review_id])
         view = await self.show(review_id)
@@ -397,8 +402,8 @@ class Inbox:
                     continue
                 if message.closed_at is None and not found.troubles:
                     await self._retract(view.id, message.n, message.channel_id, message.message_id)
-                elif message.closed_by == "answered":
-                    await self._acknowledge(message.channel_id, message.message_id)
+                elif message.closed_by == "answered" and message.acknowledged_at is None:
+                    await self._acknowledge(view.id, message.n, message.channel_id, message.message_id)
         except PASSING as error:
             note = one_line(f"its messages could not be closed: {error.message}", 300)
             await self._write(partial(store.explain, review_id=view.id, note=note))
@@ -415,11 +420,21 @@ class Inbox:
         else:
             await self._close(review_id, n, "retracted")
 
-    async def _acknowledge(self, channel_id: str, message_id: str) -> None:
-        try:
+    async def _acknowledge(self, review_id: str, n: int, channel_id: str, message_id: str) -> None:
+        with suppress(NotFound, PermissionDenied):  # message or channel is gone: the ledger has the answer
             await self._client.ack_message(channel_id, message_id)
-        except NotFound:
-            return  # deleted after it was answered: the ledger has the answer
+        await self._write(partial(store.acknowledged, self._ledger.database, review_id=review_id, n=n))
+
+    async def _acknowledge_late(self, found: Pass) -> None:
+        """Acknowledge what could not be when its question was closed, a few at a time."""
+        late = await self._ledger.ask(partial(unacknowledged_messages, account=self.account))
+        try:
+            for one in late:
+                found.called("ack_message")
+                await self._acknowledge(one.review_id, one.n, one.channel_id, one.message_id)
+        except PlaitError as error:
+            found.troubles.append(f"an answer could not be acknowledged: {error}")
+            found.retry_after = max(found.retry_after, error.retry_after or 0.0)
 
     async def _close(self, review_id: str, n: int, by: str) -> None:
         await self._write(

@@ -12,7 +12,18 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-from review_world import CAMPAIGN, DOOMED, ESCALATION, PATIENCE, SERIES, SLOGANS, TEXT, World, approving, serving
+from review_world import (
+    CAMPAIGN,
+    DOOMED,
+    ESCALATION,
+    PATIENCE,
+    SERIES,
+    SLOGANS,
+    TEXT,
+    World,
+    approving,
+    serving,
+)
 
 from flows._review_models import RunWithReview
 from flows._review_steps import channel_of, target_of
@@ -299,6 +310,20 @@ async def test_nobody_decides_in_time(world: World):
     (run,) = (await world.at_pletor("GET", "/runs"))["data"]
     assert "canceled" == run["status"]
     assert 1 == (await world.counts())["pletor.cancel_run"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "word", "status"), [("approve", "approve", "completed"), ("reject", "reject", "rejected")]
+)
+async def test_expiry_decides_at_pletor(world: World, rule: OnExpiry, word: str, status: str):
+    """Nobody decides in time: the rule's decision is brought to Pletor, once, and nobody is asked again."""
+    call = world.arguments(expires_in=1, on_expiry=OnExpiry(rule))
+    for _ in range(2):
+        result = await asyncio.wait_for(run_with_review(**call), PATIENCE)
+        assert (status, [(word, Through.EXPIRY)]) == (result.status, decisions(result))
+    (run,) = (await world.at_pletor("GET", "/runs"))["data"]
+    assert [word] == [one["decision"] for one in run["reviews"]]
+    assert ([], 1) == (await world.waiting(), len(await world.resolutions()))
 
 
 async def test_escalation_in_the_flow(world: World):

@@ -296,6 +296,8 @@ def calls(db: Database) -> dict[str, Callable[[Any], Any]]:
         "open_messages": lambda c: views.open_messages(c, 1.0, "http://placet", ["r00002"]),
         "runs_to_resume": lambda c: views.runs_to_resume(c, 1e9),
         "count_open_reviews": lambda c: views.count_open_reviews(c, 1.0),
+        "acknowledged": lambda c: store.acknowledged(db, c, "r00001", 0),
+        "unacknowledged_messages": lambda c: views.unacknowledged_messages(c, 1.0, "http://placet"),
         "count_overdue_reviews": lambda c: views.count_overdue_reviews(c, 1010.0),
         "suspended_reviews": lambda c: views.suspended_reviews(c, 1.0),
     }

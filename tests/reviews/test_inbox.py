@@ -288,7 +288,9 @@ async def test_a_message_that_placet_closed_too_early_is_put_again(desk: Desk):
     question = Question(kind="approval", title="?", prompt="?", expires_in=DAY)
     more = {"env": "dev", "run_key": "run", "subject": None, "channel_id": CHANNEL}
     await desk.inbox.ask(question, review_id="dev-review-r1", **more)
-    await desk.ledger.database.write(lambda c: c.execute(update(store.MESSAGE).values(lifetime=1)), commit="x")
+    await desk.ledger.database.write(
+        lambda c: c.execute(update(store.MESSAGE).values(lifetime=1)), commit="x"
+    )
     await desk.inbox.post(await desk.show(), 0)
     await asyncio.sleep(1.2)
     await desk.client.wait_for_review(CHANNEL, (await desk.show()).messages[0].message_id or "", 1.0)
@@ -299,6 +301,24 @@ async def test_a_message_that_placet_closed_too_early_is_put_again(desk: Desk):
     assert 201 == await desk.answer(YES, n=1)
     await desk.inbox.work()
     assert "approve" == (await desk.show()).decision["decision"]
+
+
+async def test_an_acknowledgement_that_failed_is_made_later(desk: Desk):
+    """Placet refuses while the question is closed: the next pass over everything does it, once."""
+    await desk.ask()
+    await desk.answer(YES)
+    await desk.inbox.work()
+    await desk.world.fault("status", "ack_message", status=503, times=None)
+    await desk.inbox.close("dev-review-r1")
+    await desk.ledger.database.write(
+        lambda c: store.use(desk.ledger.database, c, "dev-review-r1", outcome="done"), commit="record"
+    )
+    assert 1 == len((await desk.inbox.work()).troubles)
+    await desk.world.disarm()
+    for _ in range(2):
+        assert [] == (await desk.inbox.work()).troubles
+        assert 1 == await desk.world.count("ack_message")
+    assert "ack_message" not in (await desk.inbox.work()).calls
 
 
 async def test_escalation_asks_others_too(desk: Desk):

@@ -219,6 +219,15 @@ def close_message(db: Database, connection: Connection, review_id: str, n: int, 
     )
 
 
+def acknowledged(db: Database, connection: Connection, review_id: str, n: int) -> None:
+    """The inbox knows that the message's answer was taken up."""
+    connection.execute(
+        update(MESSAGE)
+        .where(MESSAGE.c.review_id == review_id, MESSAGE.c.n == n)
+        .values(acknowledged_at=db.now(connection))
+    )
+
+
 def use(db: Database, connection: Connection, review_id: str, *, outcome: str) -> bool:
     """The decision was acted on, once; False where it was before."""
     now = db.now(connection)
