@@ -17,9 +17,9 @@ SHOWN_AT_MOST: Final = 12
 TEXT_SHOWN: Final = 16 * 1024
 
 
-def default_folder(run_key: str, generation: int) -> Path:
-    """Where results go when nobody says; the same run key and generation give the same folder."""
-    digest = hashlib.sha256(f"{run_key}/{generation}".encode()).hexdigest()[:12]
+def default_folder(pletor_run: str) -> Path:
+    """Where the results of a Pletor run go when nobody says: flows that share a run key share no folder."""
+    digest = hashlib.sha256(pletor_run.encode()).hexdigest()[:12]
     return Path("reports") / f"run-with-review-{digest}"
 
 

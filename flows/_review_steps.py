@@ -32,6 +32,7 @@ from tasks.reviews import (
     ask_reviews,
     close_thread,
     look_for_decisions,
+    take_back,
     wait_for_decision,
 )
 
@@ -172,18 +173,17 @@ async def rounds(review: Review) -> PletorRun | None:
         asked = await ask_reviews(review.placet, review.pletor, run.id, review.asking, handled=handled)
         if not asked:
             await asyncio.sleep(PAUSE)  # resolved in Pletor since the run was looked at
-            continue
-        if not await _decided(review, asked):
+        elif not await _decided(review, asked, handled):
             return None
-        acted = await act_on_decisions(review.placet, review.pletor, run.id, asked)
+        acted = await act_on_decisions(review.placet, review.pletor, run.id, asked) if asked else []
         await _stop_where_nobody_decided(review, acted, run)
         handled = await _handled(review)
 
 
-async def _decided(review: Review, asked: Sequence[str]) -> bool:
+async def _decided(review: Review, asked: Sequence[str], handled: Sequence[str]) -> bool:
     """Wait for one of these; False where this run ends instead of waiting."""
     if review.wait is Wait.HOLD:
-        await wait_for_decision(review.placet, review.pletor, review.pletor_run, asked)
+        await wait_for_decision(review.placet, review.pletor, review.pletor_run, asked, handled=handled)
         return True
     await look_for_decisions(review.placet, review.pletor, review.pletor_run, asked)
     views = await review.run.ledger.ask(partial(find_reviews, review_ids=list(asked)))
@@ -213,6 +213,10 @@ async def _stop_where_nobody_decided(review: Review, acted: Sequence[Acted], run
                 if one.became == "failed"
                 else ReviewWithdrawn(f"{one.review_id} was withdrawn: {one.outcome}; the run was canceled")
             )
+            open_still = [view.id for view in await review.views() if view.waits]
+            if open_still:
+                reason = f"its run was ended by {one.review_id}"
+                await take_back(review.placet, run.id, open_still, reason)
             await _tell(review, f"{error.message}.", "error")
             raise error
 
@@ -232,7 +236,7 @@ async def conclude(review: Review, ended: PletorRun | None, generation: int, fol
     if ended is None:
         return result
     if ended.phase is Phase.DEAD:
-        if not (result.reviews and result.reviews[-1].decision == "reject"):
+        if not any(view.state == "used" and view.decision["decision"] == "reject" for view in views):
             await _tell(review, f"The run failed: {ended.failure or ended.status}.", "error")
             raise RunFailed(
                 f"run {ended.id} is {ended.status}: {ended.failure or 'Pletor does not say why'}. Its key "
@@ -256,7 +260,7 @@ async def _tell(review: Review, text: str, status: Literal["success", "error"]) 
         return
     heading = f"**{escape_markdown(one_line(review.title))}**\n\n{escape_markdown(one_line(text, 2000))}"
     try:
-        await close_thread(review.placet, review.channels.reviewers, heading, status)
+        await close_thread(review.placet, review.pletor_run, review.channels.reviewers, heading, status)
     except PlaitError as error:
         if not error.retryable:
             raise

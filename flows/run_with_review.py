@@ -78,7 +78,7 @@ async def run_with_review(
         placet: Name of the Placet Credentials block. Empty: PLAIT_PLACET_URL and PLAIT_PLACET_API_KEY.
         ledger: Name of the Plait Effect Ledger block. Empty: PLAIT_LEDGER_URL, or ~/.plait/ledger.db.
         deadline: Seconds that Pletor may work between two questions.
-        folder: Where the results go. Empty: a folder in reports, named after run key and generation.
+        folder: Where the results go. Empty: a folder in reports, named after the Pletor run.
     """
     async with (
         effects_of(ledger, run_key=run_key) as run,
@@ -107,7 +107,7 @@ async def run_with_review(
         )
         ended = await rounds(review)
         progress.done = 2 if ended is None else 3
-        where = (folder or default_folder(run.key, generation)).expanduser().absolute()
+        where = (folder or default_folder(started.id)).expanduser().absolute()
         result = await conclude(review, ended, generation, where)
         progress.done += 1
     if result.status != "waiting":

@@ -20,7 +20,14 @@ from plait.effects_text import span
 from plait.http.errors import ConfigurationError, InvalidInput
 from plait.ledger import Ledger
 from plait.ledger.ledger import DEFAULT_PATH
-from plait.ledger.review_views import ReviewView, WhichReviews, find_reviews, list_reviews, show_review
+from plait.ledger.review_views import (
+    ReviewView,
+    WhichReviews,
+    count_overdue_reviews,
+    find_reviews,
+    list_reviews,
+    show_review,
+)
 from plait.ledger.store import reviews as store
 from plait.ledger_cli import NOT_DONE, AsJson, LedgerUrl, opened_ledger, print_json, run
 from plait.recovery import VARIABLES, openers_from
@@ -50,23 +57,27 @@ def list_(
     which: Annotated[WhichReviews, typer.Option(help="Which reviews.")] = "open",
     run_key: Annotated[str | None, typer.Option(help="Only reviews of this run key.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
-    check: Annotated[bool, typer.Option("--check", help="Exit with 1 if anything is overdue.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with 1 if anything is overdue, listed or not.")
+    ] = False,
     as_json: AsJson = False,
     ledger: LedgerUrl = str(DEFAULT_PATH),
 ) -> None:
     """List what waits: for how long, how much time is left, what happens then."""
 
-    async def work() -> list[ReviewView]:
+    async def work() -> tuple[list[ReviewView], int]:
         async with opened_ledger(ledger) as opened:
             listed = await opened.ask(partial(list_reviews, which=which, run_key=run_key, limit=limit))
-            return await _whole(opened, [view.id for view in listed])
+            overdue = await opened.ask(partial(count_overdue_reviews, run_key=run_key))
+            return await _whole(opened, [view.id for view in listed]), overdue
 
-    views = run(work())
+    views, overdue = run(work())
     if as_json:
         print_json(views)
     else:
         print_reviews(views)
-    if check and any(standing(view) == "overdue" for view in views):
+    if check and overdue:
+        typer.echo(f"{counted(overdue, 'review')} overdue", err=True)
         raise typer.Exit(NOT_DONE)
 
 

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -28,6 +29,7 @@ from plait.reviews.at_pletor import (
     look,
     question_of,
     review_id_of,
+    same_step,
     shown_files,
 )
 from plait.reviews.inbox import CLOSED, PASSING
@@ -48,6 +50,8 @@ INBOX_PACE: Final = (2.0, 15.0)
 """Shortest and longest pause between two looks into the inbox, where several messages wait."""
 PLETOR_PACE: Final = (3.0, 15.0)
 LONG_POLL: Final = LONGEST_WAIT - 5
+LATE_LISTS: Final = (0.5, 1.0)
+"""Seconds between the looks at a run whose list of reviews is late."""
 MANY: Final = 10_000
 """Reviews of one run key that are looked through for earlier rounds."""
 
@@ -73,8 +77,9 @@ class Acted(BaseModel):
     """What became of a review."""
 
     review_id: str
-    became: Literal["brought", "changed", "failed", "withdrawn"]
-    """`failed`: nobody decided in time. `changed`: it was about something else; ask anew."""
+    became: Literal["brought", "changed", "ended", "failed", "withdrawn"]
+    """`failed`: nobody decided in time. `changed`: it was about something else; ask anew. `ended`: another
+    question ended the run."""
     outcome: str
 
 
@@ -98,7 +103,9 @@ async def ask_reviews(
     *,
     handled: Sequence[str] = (),
 ) -> list[str]:
-    """Put each review that a Pletor run waits for to people, once: gives the ids of the questions.
+    """Put each review that a Pletor run waits for to people, once: gives the ids of its open questions.
+
+    A question whose review is not listed just now is among them: the list may be late.
 
     Args:
         placet: A block, its name, or None for the environment.
@@ -109,8 +116,10 @@ async def ask_reviews(
     """
     async with current_run() as run:
         both = await _both(run, placet, pletor)
-        due = [one for one in (await both.pletor.get_run(run_id)).due_reviews if one.id not in handled]
-        return [await _ask(both, run_id, pending, asking) for pending in due]
+        due = await _due(both.pletor, run_id, handled)
+        asked = [await _ask(both, run_id, pending, asking) for pending in due]
+        others = [view.id for view in await _of_run(run, run_id) if view.waits and view.id not in asked]
+        return [*asked, *others]
 
 
 @task(name="reviews.wait", task_run_name="wait for a decision on {run_id}", **OPTIONS)
@@ -119,18 +128,27 @@ async def wait_for_decision(
     pletor: PletorCredentials | str | None,
     run_id: str,
     review_ids: Sequence[str],
+    *,
+    handled: Sequence[str] = (),
 ) -> None:
     """Return once one of these reviews is decided, or the Pletor run does or asks something else.
 
     Decisions are taken from Placet, from Pletor, and from whatever else writes them into the ledger.
     Failing looks are repeated, for as long as it takes.
+
+    Args:
+        placet: A block, its name, or None for the environment.
+        pletor: The same.
+        run_id: The run.
+        review_ids: Ids of the questions.
+        handled: Ids of Pletor's reviews that are dealt with: a server that lags may still list them.
     """
     async with current_run() as run:
         both = await _both(run, placet, pletor)
         await _first(
             _watch_ledger(both, review_ids),
             _watch_placet(both, review_ids),
-            _watch_pletor(both, run_id, review_ids),
+            _watch_pletor(both, run_id, review_ids, handled),
         )
 
 
@@ -167,15 +185,34 @@ async def act_on_decisions(
         return [await _act(both, view) for view in views if not view.waits]
 
 
+@task(name="reviews.take_back", task_run_name="take back what is asked about {run_id}", **OPTIONS)
+async def take_back(
+    placet: PlacetCredentials | str | None, run_id: str, review_ids: Sequence[str], reason: str
+) -> None:
+    """Withdraw questions of a Pletor run that another question has ended, and retract their messages."""
+    del run_id  # names the task run
+    async with current_run() as run:
+        client = await run.client(PlacetCredentials, PlacetCredentials.get_client, placet)
+        inbox = Inbox(run.ledger, client)
+        for review_id in review_ids:
+            await _withdraw(run, review_id, reason=reason, outcome="ended")
+            await inbox.close(review_id)
+
+
 @task(name="reviews.close_thread", task_run_name="close the thread", **OPTIONS)
 async def close_thread(
-    placet: PlacetCredentials | str | None, channel_id: str, text: str, status: Literal["success", "error"]
+    placet: PlacetCredentials | str | None,
+    run_id: str,
+    channel_id: str,
+    text: str,
+    status: Literal["success", "error"],
 ) -> Message:
-    """Tell the channel how it ended, once per run key."""
+    """Tell the channel how a Pletor run ended, once."""
     async with current_run() as run:
         client = await run.client(PlacetCredentials, PlacetCredentials.get_client, placet)
         content = MessageContent(text=text, status=status)
-        return await run.effects().perform(PostMessage(client, channel_id, content), step="close the thread")
+        recipe = PostMessage(client, channel_id, content)
+        return await run.effects().perform(recipe, step=f"close the thread of {run_id}")
 
 
 async def _both(
@@ -189,12 +226,21 @@ async def _both(
 # ------------------------------------------------------------ asking
 
 
+async def _due(client: PletorClient, run_id: str, handled: Sequence[str]) -> list[PendingReview]:
+    """What the run asks. It is known to ask something, so that a look that finds nothing is repeated."""
+    for pause in (*LATE_LISTS, None):
+        due = [one for one in (await client.get_run(run_id)).due_reviews if one.id not in handled]
+        if due or pause is None:
+            break
+        await asyncio.sleep(pause)
+    return due
+
+
 async def _ask(both: _Both, run_id: str, pending: PendingReview, asking: Asking) -> str:
     subject = PletorSubject(account=both.pletor.account, run_id=run_id, review_id=pending.id)
     content = await content_of(both.pletor, pending)
-    review_id = review_id_of(both.run.env, both.run.key, subject, content)
+    review_id, view = await _question(both.run, subject, content)
     await _supersede(both, subject, review_id)
-    view = await both.run.ledger.ask(partial(find_review, review_id=review_id))
     if view is not None and not (view.waits and view.messages[0].message_id is None):
         return review_id
     with tempfile.TemporaryDirectory(prefix="plait-review-") as name:
@@ -228,6 +274,16 @@ async def _ask(both: _Both, run_id: str, pending: PendingReview, asking: Asking)
     return review_id
 
 
+async def _question(run: Run, subject: PletorSubject, content: Any) -> tuple[str, ReviewView | None]:
+    """The question about this content: the first that was not void because Pletor asked something else."""
+    for occurrence in count():
+        review_id = review_id_of(run.env, run.key, subject, content, occurrence)
+        view = await run.ledger.ask(partial(find_review, review_id=review_id))
+        if view is None or view.state is not ReviewState.WITHDRAWN or view.outcome != "changed":
+            break
+    return review_id, view
+
+
 async def _supersede(both: _Both, subject: PletorSubject, review_id: str) -> None:
     """What was asked about the same review with other content is no longer the question."""
     for view in await _of_run(both.run, subject.run_id):
@@ -248,7 +304,9 @@ async def _terms(run: Run, subject: PletorSubject, pending: PendingReview, askin
     rounds = 1 + sum(
         one.decision["decision"] == "regenerate"
         for one in await _of_run(run, subject.run_id)
-        if one.decision is not None and one.question["content"]["review"]["type"] == pending.type
+        if one.decision is not None
+        and one.state is not ReviewState.WITHDRAWN
+        and same_step(pending, one.question["content"])
     )
     options = asking.options
     if rounds >= asking.max_rounds:
@@ -322,22 +380,23 @@ async def _ring(both: _Both, review_ids: Sequence[str], pause: float) -> None:
         await asyncio.sleep(min(pause, max(left, LOOK)))
 
 
-async def _watch_pletor(both: _Both, run_id: str, review_ids: Sequence[str]) -> None:
+async def _watch_pletor(both: _Both, run_id: str, review_ids: Sequence[str], handled: Sequence[str]) -> None:
     pace = Pace(*PLETOR_PACE)
     while True:
-        asked = None
+        retry_after = None
         try:
             run = await both.pletor.get_run(run_id)
         except PASSING as error:
-            asked = error.retry_after
+            retry_after = error.retry_after
         else:
             views = await both.views(review_ids)
             if await look(both.run.ledger, run, views) or run.ended:
                 return
-            known = {about.review_id for view in views if (about := PletorSubject.of(view.subject))}
+            asked = {about.review_id for view in views if (about := PletorSubject.of(view.subject))}
+            known = asked.union(handled)
             if any(one.id not in known for one in run.due_reviews):
                 return
-        await asyncio.sleep(pace.pause(asked))
+        await asyncio.sleep(pace.pause(retry_after))
 
 
 # ------------------------------------------------------------ acting
@@ -346,8 +405,8 @@ async def _watch_pletor(both: _Both, run_id: str, review_ids: Sequence[str]) -> 
 async def _act(both: _Both, view: ReviewView) -> Acted:
     if view.state is ReviewState.WITHDRAWN:
         await both.inbox.close(view.id)
-        became: Literal["changed", "withdrawn"] = "changed" if view.outcome == "changed" else "withdrawn"
-        return Acted(review_id=view.id, became=became, outcome=view.note or "")
+        became = view.outcome if view.outcome in {"changed", "ended"} else "withdrawn"
+        return Acted.model_validate({"review_id": view.id, "became": became, "outcome": view.note or ""})
     failed = view.decision["decision"] == "fail"
     if view.state is ReviewState.USED:
         return Acted(review_id=view.id, became="failed" if failed else "brought", outcome=view.outcome or "")

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, inspect, text
 from plait.http.errors import ConfigurationError
 from plait.ledger.database import Database
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 """The newest revision; a test holds it against the migration folder."""
 _LOCK: Final = 0x504C414954
 _ALONE: Final = threading.Lock()

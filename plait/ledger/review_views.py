@@ -14,6 +14,10 @@ from plait.ledger.tables import AnswerStanding, ReviewState, Through
 _OPEN: Final = cast("ColumnElement[bool]", text("review.state IN ('asked','waiting')"))
 _WAITING: Final = cast("ColumnElement[bool]", text("review.state = 'waiting'"))
 _UNCLOSED: Final = cast("ColumnElement[bool]", text("review_message.closed_at IS NULL"))
+_UNACKNOWLEDGED: Final = cast(
+    "ColumnElement[bool]",
+    text("review_message.closed_by = 'answered' AND review_message.acknowledged_at IS NULL"),
+)
 """Spelled as the partial indexes are, or SQLite does not use them."""
 
 WhichReviews = Literal["open", "decided", "used", "withdrawn", "all"]
@@ -34,6 +38,7 @@ class MessageView(BaseModel):
     posted_at: float | None
     closed_at: float | None
     closed_by: str | None
+    acknowledged_at: float | None
 
 
 class AnswerView(BaseModel):
@@ -65,7 +70,7 @@ class ReviewView(BaseModel):
     expires_in: float
     expires_at: float | None
     left: float | None
-    """Until it expires; None while no message of it can be answered."""
+    """Until it expires; None until its first message is posted."""
     on_expiry: str
     escalate_to: str | None
     level: int
@@ -80,6 +85,7 @@ class ReviewView(BaseModel):
     outcome: str | None
     reminders: int
     note: str | None
+    missing_since: float | None
     created_at: float
     messages: list[MessageView] = []
     answers: list[AnswerView] = []
@@ -103,6 +109,15 @@ class OpenMessage(BaseModel):
     message_id: str | None
     posted_at: float | None
     state: ReviewState
+
+
+class AnsweredMessage(BaseModel):
+    """A message whose answer is to be acknowledged."""
+
+    review_id: str
+    n: int
+    channel_id: str
+    message_id: str
 
 
 class WaitingRun(BaseModel):
@@ -167,6 +182,13 @@ def count_open_reviews(connection: Connection, now: float) -> int:
     return int(connection.execute(select(func.count()).select_from(REVIEW).where(_OPEN)).scalar_one())
 
 
+def count_overdue_reviews(connection: Connection, now: float, run_key: str | None = None) -> int:
+    """How many wait although their time is over; of all, or of this run key."""
+    query = select(func.count()).select_from(REVIEW).where(_WAITING, REVIEW.c.expires_at <= now)
+    mine = [REVIEW.c.run_key == run_key] if run_key else []
+    return int(connection.execute(query.where(*mine)).scalar_one())
+
+
 def open_messages(
     connection: Connection, now: float, account: str, only: Sequence[str] | None = None
 ) -> dict[str, list[OpenMessage]]:
@@ -183,6 +205,22 @@ def open_messages(
         for row in connection.execute(query.where(*mine)):
             found.setdefault(row.channel_id, []).append(OpenMessage.model_validate(_mapping(row)))
     return found
+
+
+def unacknowledged_messages(
+    connection: Connection, now: float, account: str, *, limit: int = 20
+) -> list[AnsweredMessage]:
+    """Messages at this account that were answered, of questions that are closed, and are not acknowledged."""
+    del now
+    query = (
+        select(MESSAGE.c.review_id, MESSAGE.c.n, MESSAGE.c.channel_id, MESSAGE.c.message_id)
+        .join(REVIEW, REVIEW.c.id == MESSAGE.c.review_id)
+        .where(_UNACKNOWLEDGED, MESSAGE.c.account == account)
+        .where(REVIEW.c.state.in_([ReviewState.USED, ReviewState.WITHDRAWN]))
+        .order_by(MESSAGE.c.closed_at)
+        .limit(limit)
+    )
+    return [AnsweredMessage.model_validate(_mapping(row)) for row in connection.execute(query)]
 
 
 def due_reviews(

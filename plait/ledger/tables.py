@@ -249,7 +249,7 @@ class ReviewRow(SQLModel, table=True):
     state: str
     expires_in: float
     expires_at: float | None = None
-    """None while no message is posted that could be answered."""
+    """None until the first message is posted."""
     on_expiry: str
     escalate_to: str | None = None
     """Another channel's id."""
@@ -270,6 +270,8 @@ class ReviewRow(SQLModel, table=True):
     reminders: int = 0
     note: str | None = None
     """Why it does not move, for people."""
+    missing_since: float | None = None
+    """When its system stopped listing it without saying why; None while it is listed."""
     created_at: float
     closed_at: float | None = None
 
@@ -285,6 +287,12 @@ class ReviewMessageRow(SQLModel, table=True):
             "channel_id",
             sqlite_where=text("closed_at IS NULL"),
             postgresql_where=text("closed_at IS NULL"),
+        ),
+        Index(
+            "review_message_answered",
+            "account",
+            sqlite_where=text("closed_by = 'answered' AND acknowledged_at IS NULL"),
+            postgresql_where=text("closed_by = 'answered' AND acknowledged_at IS NULL"),
         ),
         Index("review_message_id", "message_id"),
     )
@@ -304,6 +312,8 @@ class ReviewMessageRow(SQLModel, table=True):
     closed_at: float | None = None
     closed_by: str | None = None
     """answered, expired, deleted, retracted, or left."""
+    acknowledged_at: float | None = None
+    """When the inbox was told that its answer is known."""
 
 
 class ReviewAnswerRow(SQLModel, table=True):

@@ -3,6 +3,7 @@
 import mimetypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,12 @@ from plait.vendors.pletor.recovery import ResolveReview
 
 SYSTEM: Final = "pletor"
 SOMEBODY: Final = "a person in Pletor"
+MISSING: Final = 5.0
+"""Seconds between two looks that both miss a review until it counts as settled: a replica may lag."""
+LOOK_AGAIN: Final = 1.0
+"""Seconds until a run is read again that does not tell what a decision is brought to."""
+DESCRIBED: Final = 200
+"""Characters of a text beside its choice; the message has all of it."""
 _EDIT_WORDS: Final = frozenset({"edit", "text", "refine"})
 
 
@@ -72,15 +79,25 @@ async def content_of(client: PletorClient, pending: PendingReview) -> Any:
         asset = await client.get_asset(asset_id)
         assets[asset_id] = {"sha256": asset.sha256, "size": asset.size}
     options = [{"id": one.id, "asset_id": one.asset_id, "text": one.text} for one in pending.options]
-    return {
-        "review": {"type": pending.type, "prompt": pending.prompt, "options": options},
-        "assets": assets,
-    }
+    asked = {"type": pending.type, "prompt": pending.prompt, "options": options}
+    return {"review": {"node_id": pending.node_id, **asked}, "assets": assets}
 
 
-def review_id_of(env: str, run_key: str, subject: PletorSubject, content: Any) -> str:
-    """The question's id: the same for the same content, another one once the content changed."""
-    return f"{env}-review-{digest_of([run_key, subject.model_dump(), content])[:40]}"
+def same_step(pending: PendingReview, content: Any) -> bool:
+    """Whether a question's content is of the same step of the run: an earlier round of this review."""
+    before = content["review"]
+    if pending.node_id is not None:
+        return bool(before.get("node_id") == pending.node_id)
+    return (before["type"], before["prompt"]) == (pending.type, pending.prompt)
+
+
+def review_id_of(env: str, run_key: str, subject: PletorSubject, content: Any, occurrence: int = 0) -> str:
+    """The question's id: the same for the same content, another one once the content changed.
+
+    `occurrence` counts how often a question with this content was void because of other content.
+    """
+    what = [run_key, subject.model_dump(), content, *([occurrence] if occurrence else [])]
+    return f"{env}-review-{digest_of(what)[:40]}"
 
 
 async def shown_files(client: PletorClient, pending: PendingReview, folder: Path) -> list[ShownFile]:
@@ -128,15 +145,39 @@ def question_of(pending: PendingReview, content: Any, files: Sequence[ShownFile]
         "on_expiry": terms.on_expiry,
         "content": content,
     }
-    if kind == "selection" and assets:
-        choices = tuple(
-            Choice(id=asset_id, label=f"Picture {number}", description=file.name)
-            for number, (asset_id, file) in enumerate(zip(assets, files, strict=True), 1)
-        )
-        return Question(kind="selection", choices=choices, **shared)
+    if kind == "selection" and (offered := _offered(content)):
+        choices, said = _choices(offered, dict(zip(assets, files, strict=True)))
+        if said:  # a decision holds one text
+            shared["options"] = terms.options.model_copy(update={"several": False})
+        return Question(kind="selection", choices=choices, text=said[:TEXT_LIMIT] or None, **shared)
     if kind in _EDIT_WORDS and texts and len(texts[0]) <= TEXT_LIMIT:
         return Question(kind="edit", text=texts[0], **shared)
     return Question(kind="approval", text="\n\n".join(texts)[:TEXT_LIMIT] or None, **shared)
+
+
+def _offered(content: Any) -> dict[str, Any]:
+    """What a selection offers, by the id of its choice: the asset's, a number for a text, or its own."""
+    offered: dict[str, Any] = {}
+    for number, option in enumerate(content["review"]["options"], 1):
+        named = option["id"] if option["text"] is None else f"text-{number}"
+        if choice_id := option["asset_id"] or named:
+            offered.setdefault(choice_id, option)
+    return offered
+
+
+def _choices(offered: Mapping[str, Any], files: Mapping[str, ShownFile]) -> tuple[tuple[Choice, ...], str]:
+    """The choices in the order of the options, and the texts among them in full."""
+    choices, said = [], []
+    for choice_id, option in offered.items():
+        if choice_id in files:
+            label, description = f"Picture {1 + list(files).index(choice_id)}", files[choice_id].name
+        elif option["text"] is not None:
+            label, description = f"Text {len(said) + 1}", one_line(option["text"], DESCRIBED)
+            said.append(f"{label}: {option['text']}")
+        else:
+            label, description = f"Option {len(choices) + 1}", one_line(choice_id, DESCRIBED)
+        choices.append(Choice(id=choice_id, label=label, description=description))
+    return tuple(choices), "\n\n".join(said)
 
 
 async def fetch(client: PletorClient, file: ShownFile, path: Path) -> None:
@@ -151,15 +192,19 @@ async def bring(
 ) -> Brought:
     """Act on a recorded decision: resolve the review at Pletor, once, if it still asks what was shown."""
     decision = decision_of(view)
-    if view.decided_through is Through.VENDOR:
+    if view.decided_through is Through.VENDOR and decision.decision != "settled":
         return Brought("it was decided at Pletor")
-    run = await client.get_run(subject.run_id)
+    run = await _looked_up(ledger, client, subject)
+    if view.decided_through is Through.VENDOR:
+        if run.ended or _recorded(run, subject) or not _is_listed(run, subject):
+            return Brought("it was decided at Pletor")
+        return Brought("Pletor asks it still: it was missing from its list only", changed=True)
     pending = next((one for one in run.pending_reviews if one.id == subject.review_id), None)
     if pending is not None and not run.ended:
         content = await content_of(client, pending)
         if digest_of(content) != digest_of(view.question["content"]):
             return Brought("Pletor asks something else by now", changed=True)
-    recipe = ResolveReview(client, subject.run_id, subject.review_id, _to_pletor(decision, view.decided_why))
+    recipe = ResolveReview(client, subject.run_id, subject.review_id, _to_pletor(decision, view))
     resolution = await effects.perform(recipe)
     if resolution.outcome == "decided_otherwise":
         await _note(ledger, view, resolution.decision)
@@ -172,21 +217,30 @@ async def bring(
     )
 
 
+async def _looked_up(ledger: Ledger, client: PletorClient, subject: PletorSubject) -> Run:
+    """The run, read twice where the first look neither lists the review nor says what became of it."""
+    run = await client.get_run(subject.run_id)
+    if run.ended or _recorded(run, subject) or _is_listed(run, subject):
+        return run
+    await ledger.clock.sleep(LOOK_AGAIN)
+    return await client.get_run(subject.run_id)
+
+
 async def look(ledger: Ledger, run: Run, views: Sequence[ReviewView]) -> list[str]:
     """Record what was decided at Pletor itself; gives the reviews that have their decision since.
 
-    A review that is only missing from the list may be late in it: without a recorded decision it counts
-    as settled when the run goes on or asks something else.
+    A review that is only missing may be late in the list: without a recorded decision it counts as settled
+    when the run has ended, or when two looks some time apart find that the run goes on without it.
     """
     decided = []
     for view in views:
         subject = PletorSubject.of(view.subject)
         if subject is None or subject.run_id != run.id or not view.waits:
             continue
-        recorded = next((one for one in run.reviews if one.id == subject.review_id and one.decision), None)
+        recorded = _recorded(run, subject)
         if recorded is not None:
-            given = _answered(recorded.decision or "", view, _from_pletor(recorded))
-        elif _is_settled(run, subject.review_id):
+            given = _answered(recorded.decision or "", view, _from_pletor(recorded, view))
+        elif run.ended or await _is_missed(ledger, run, view, subject):
             said = ReviewDecision(decision="settled")
             given = _answered(f"settled/{run.status}", view, said)
         else:
@@ -201,11 +255,26 @@ async def look(ledger: Ledger, run: Run, views: Sequence[ReviewView]) -> list[st
     return decided
 
 
-def _is_settled(run: Run, review_id: str) -> bool:
-    if run.ended:
-        return True
-    others = [one.id for one in run.pending_reviews]
-    return review_id not in others and (not run.awaiting_human_review or bool(others))
+def _recorded(run: Run, subject: PletorSubject) -> RecordedReview | None:
+    return next((one for one in run.reviews if one.id == subject.review_id and one.decision), None)
+
+
+def _is_listed(run: Run, subject: PletorSubject) -> bool:
+    return any(one.id == subject.review_id for one in run.pending_reviews)
+
+
+async def _is_missed(ledger: Ledger, run: Run, view: ReviewView, subject: PletorSubject) -> bool:
+    """Whether the run goes on without the review, now and at a look some time ago."""
+    if _is_listed(run, subject):
+        if view.missing_since is not None:
+            await ledger.database.write(partial(store.listed, review_id=view.id), commit="record")
+        return False
+    if run.awaiting_human_review and not run.pending_reviews:
+        return False  # the list is late (pletor.md §4)
+    seconds = await ledger.database.write(
+        partial(store.missing, ledger.database, review_id=view.id), commit="record"
+    )
+    return seconds >= MISSING
 
 
 def _answered(nonce: str, view: ReviewView, said: ReviewDecision) -> store.Answered:
@@ -232,10 +301,14 @@ def _asset_ids(pending: PendingReview) -> list[str]:
     return list(dict.fromkeys(one.asset_id for one in pending.options if one.asset_id is not None))
 
 
-def _to_pletor(decision: ReviewDecision, why: str | None) -> models.ReviewDecision:
+def _to_pletor(decision: ReviewDecision, view: ReviewView) -> models.ReviewDecision:
+    why = view.decided_why
     match decision.decision:
         case "approve" if decision.selected:
-            return models.select(*decision.selected, feedback=why)
+            texts = _offered_texts(view)
+            ids = [choice_id for choice_id in decision.selected if choice_id not in texts]
+            text = next((texts[choice_id] for choice_id in decision.selected if choice_id in texts), None)
+            return models.select(*ids, text=text, feedback=why)
         case "approve" if decision.text is not None:
             return models.edit(decision.text, feedback=why)
         case "approve":
@@ -247,11 +320,21 @@ def _to_pletor(decision: ReviewDecision, why: str | None) -> models.ReviewDecisi
     raise PlaitError(f"a decision {decision.decision!r} is nothing to tell Pletor")
 
 
-def _from_pletor(recorded: RecordedReview) -> ReviewDecision:
+def _offered_texts(view: ReviewView) -> dict[str, str]:
+    """The texts among a question's choices."""
+    offered = _offered(view.question["content"]).items()
+    return {
+        choice_id: one["text"] for choice_id, one in offered if choice_id != one["asset_id"] and one["text"]
+    }
+
+
+def _from_pletor(recorded: RecordedReview, view: ReviewView) -> ReviewDecision:
     word = (recorded.decision or "").lower()
     made = {"decision": word if word in {"approve", "regenerate", "reject"} else "settled"}
     if made["decision"] != "approve":
         return ReviewDecision.model_validate(made)
-    return ReviewDecision.model_validate(
-        {**made, "selected": recorded.selected_asset_ids, "text": recorded.text}
-    )
+    selected, text = list(recorded.selected_asset_ids), recorded.text
+    if view.question["kind"] == "selection" and text is not None:
+        selected += [choice_id for choice_id, words in _offered_texts(view).items() if words == text][:1]
+        text = None
+    return ReviewDecision.model_validate({**made, "selected": selected, "text": text})

@@ -7,6 +7,7 @@ left that list is read: one by one where that is cheaper, else by pages of the c
 import math
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from plait.http.errors import (
     InvalidInput,
     NotFound,
     NotSent,
+    PermissionDenied,
     PlaitError,
     RateLimited,
     ServerFailed,
@@ -35,6 +37,7 @@ from plait.ledger.review_views import (
     find_reviews,
     open_messages,
     show_review,
+    unacknowledged_messages,
 )
 from plait.ledger.store import reviews as store
 from plait.ledger.tables import AnswerStanding, ReviewState, Through
@@ -48,6 +51,8 @@ from plait.vendors.placet.recovery import PostMessage, StoreFile
 
 ASKED_AT_MOST: Final = 4
 """Messages of one question in all; then it waits for Prefect, the vendor, or its expiry."""
+WORTH_ASKING: Final = 60.0
+"""Seconds of a question's time for which it is put again where Placet closed its message before."""
 ONE_BY_ONE: Final = 20
 """So many messages are read singly without a second thought."""
 BATCH: Final = 200
@@ -175,13 +180,17 @@ class Inbox:
                 n,
                 message_id=made.id,
                 shown=digest_of_message(made),
+                at=None if made.created_at is None else made.created_at.timestamp(),
             )
         )
 
     async def _fetch(self, file: ShownFile, path: Path, files: FileSource | None) -> None:
         source = files or self._files
         if source is None:
-            raise InvalidInput(f"{file.name} cannot be fetched again here; the run that asked can")
+            raise InvalidInput(
+                f"{file.name} cannot be fetched here: its system's credentials are missing. Give them to "
+                "resume_reviews, or run again what asked"
+            )
         await source(file, path)
         if await sha256_of(path) != file.sha256:
             raise InvalidInput(f"{file.name} is not what was to be shown: its content has changed")
@@ -202,6 +211,8 @@ class Inbox:
             unclear |= await self._look_at(channel_id, messages, found)
         await self._expire(began, wanted, unclear, found)
         await self._put_again(wanted, found)
+        if wanted is None:
+            await self._acknowledge_late(found)
         return found
 
     async def _look_at(self, channel_id: str, messages: Sequence[OpenMessage], found: Pass) -> set[str]:
@@ -219,7 +230,7 @@ class Inbox:
         except PlaitError as error:
             found.troubles.append(str(error))
             found.retry_after = max(found.retry_after, error.retry_after or 0.0)
-            return {one.review_id for one in messages}
+            return {one.review_id for one in posted.values()}
         return unclear
 
     async def _read(
@@ -292,15 +303,17 @@ class Inbox:
             standing = None if given is None else store.answer(db, connection, view.id, given)
             made.append(standing)
             store.close_message(db, connection, view.id, seen.open.n, by=closed_by(seen))
-            if given is not None and standing is AnswerStanding.UNUSABLE and view.waits:
-                place = self._same_place(view, view.messages[seen.open.n])
+            reason = given.why if given is not None and standing is AnswerStanding.UNUSABLE else None
+            if closed_by(seen) == "expired" and (view.left or 0.0) > WORTH_ASKING:
+                reason = "Placet had closed it too early"
+            if reason is not None and view.waits:
                 store.ask_again(
                     db,
                     connection,
                     view.id,
                     after=seen.open.n,
-                    place=place,
-                    reason=given.why or "",
+                    place=self._same_place(view, view.messages[seen.open.n]),
+                    reason=reason,
                     limit=ASKED_AT_MOST,
                 )
         return made
@@ -371,14 +384,15 @@ class Inbox:
                 found.put_again += 1
             except PlaitError as error:
                 found.troubles.append(f"{view.id} could not be put again: {error}")
-                note = one_line(f"cannot be put again: {error.message}", 300)
+                channel_id = view.messages[one.n].channel_id
+                note = one_line(f"cannot be put in {channel_id} as yet: {error.message}", 300)
                 await self._write(partial(store.explain, review_id=view.id, note=note))
 
     async def close(self, review_id: str) -> None:
         """A decision is there: retract messages that still ask, and acknowledge those that were answered.
 
-        An answer that came in between is kept as evidence first. What Placet cannot do now, a later
-        pass does.
+        An answer that came in between is kept as evidence first. What Placet cannot do now, a later pass
+        over everything does, such as those of `resume_reviews`.
         """
         found = await self.work([review_id])
         view = await self.show(review_id)
@@ -388,8 +402,8 @@ class Inbox:
                     continue
                 if message.closed_at is None and not found.troubles:
                     await self._retract(view.id, message.n, message.channel_id, message.message_id)
-                elif message.closed_by == "answered":
-                    await self._acknowledge(message.channel_id, message.message_id)
+                elif message.closed_by == "answered" and message.acknowledged_at is None:
+                    await self._acknowledge(view.id, message.n, message.channel_id, message.message_id)
         except PASSING as error:
             note = one_line(f"its messages could not be closed: {error.message}", 300)
             await self._write(partial(store.explain, review_id=view.id, note=note))
@@ -406,11 +420,21 @@ class Inbox:
         else:
             await self._close(review_id, n, "retracted")
 
-    async def _acknowledge(self, channel_id: str, message_id: str) -> None:
-        try:
+    async def _acknowledge(self, review_id: str, n: int, channel_id: str, message_id: str) -> None:
+        with suppress(NotFound, PermissionDenied):  # message or channel is gone: the ledger has the answer
             await self._client.ack_message(channel_id, message_id)
-        except NotFound:
-            return  # deleted after it was answered: the ledger has the answer
+        await self._write(partial(store.acknowledged, self._ledger.database, review_id=review_id, n=n))
+
+    async def _acknowledge_late(self, found: Pass) -> None:
+        """Acknowledge what could not be when its question was closed, a few at a time."""
+        late = await self._ledger.ask(partial(unacknowledged_messages, account=self.account))
+        try:
+            for one in late:
+                found.called("ack_message")
+                await self._acknowledge(one.review_id, one.n, one.channel_id, one.message_id)
+        except PlaitError as error:
+            found.troubles.append(f"an answer could not be acknowledged: {error}")
+            found.retry_after = max(found.retry_after, error.retry_after or 0.0)
 
     async def _close(self, review_id: str, n: int, by: str) -> None:
         await self._write(

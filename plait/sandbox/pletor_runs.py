@@ -105,7 +105,7 @@ class Runs:
                 stage=run.stage,
                 kind=kind,
                 turn=0,
-                options=[piece for piece in pieces if (piece.text is not None) == (kind == "edit")],
+                options=[piece for piece in pieces if _belongs(piece, kind)],
                 asked_at=time.time(),
             )
             for kind in kinds
@@ -120,7 +120,8 @@ class Runs:
     async def _make(self, run: StoredRun, stage: Stage, label: str, turn: int) -> Made:
         """Draw and write what a stage asks for; the same label makes the same things."""
         title, style = str(run.value("title") or ""), str(run.value("style") or "")
-        texts = [Piece(text=compose(title=title, style=style, turn=turn))] * stage.texts
+        turns = range(turn * stage.texts, (turn + 1) * stage.texts)
+        texts = [Piece(text=compose(title=title, style=style, turn=each)) for each in turns]
         made = Made(pieces=[], assets=[])
         for number in range(stage.pictures):
             asset_id = str(uuid.uuid5(uuid.UUID(run.id), f"{label}.{number}"))
@@ -193,7 +194,8 @@ class Runs:
 
     async def _anew(self, run: StoredRun, review: StoredReview) -> Made:
         stage = _definition(run).stages[review.stage]
-        wanted = stage.model_copy(update={"pictures": 0} if review.kind == "edit" else {"texts": 0})
+        others: dict[ReviewKind, dict[str, int]] = {"edit": {"pictures": 0}, "approval": {"texts": 0}}
+        wanted = stage.model_copy(update=others.get(review.kind, {}))
         turn = review.turn + 1
         return await self._make(run, wanted, f"{review.stage}.{review.kind}.{turn}", turn)
 
@@ -232,7 +234,13 @@ class Runs:
 
 def prompt_of(review: StoredReview) -> str:
     """What the person is asked."""
-    return _PROMPTS[review.kind]
+    texts = review.kind == "selection" and all(piece.text is not None for piece in review.options)
+    return "Which of these texts?" if texts else _PROMPTS[review.kind]
+
+
+def _belongs(piece: Piece, kind: ReviewKind) -> bool:
+    """Whether a review of this kind is about it: a selection may offer anything."""
+    return kind == "selection" or (piece.text is not None) == (kind == "edit")
 
 
 def _definition(run: StoredRun) -> Definition:
@@ -249,16 +257,20 @@ def _check(review: StoredReview, decision: dict[str, Any]) -> None:
     if decision.get("decision") not in _DECISIONS:
         raise HTTPException(422, f"decision must be one of {', '.join(sorted(_DECISIONS))}")
     if decision["decision"] == _APPROVED and review.kind == "selection":
-        offered = {piece.asset_id for piece in review.options}
         chosen = decision.get("selected_asset_ids") or []
-        if not chosen or not set(chosen) <= offered:
-            raise HTTPException(422, "selected_asset_ids must name some of the options, and nothing else")
+        taken = [*chosen, *([decision["text"]] if decision.get("text") else [])]
+        offered = {piece.asset_id or piece.text for piece in review.options}
+        if not taken or not set(taken) <= offered:
+            raise HTTPException(
+                422, "selected_asset_ids and text must name some of the options, and nothing else"
+            )
 
 
 def _chosen(review: StoredReview, decision: dict[str, Any]) -> list[Piece]:
     match review.kind:
         case "selection":
-            return [Piece(asset_id=asset_id) for asset_id in decision["selected_asset_ids"]]
+            pictures = [Piece(asset_id=asset_id) for asset_id in decision.get("selected_asset_ids") or []]
+            return [*pictures, *([Piece(text=decision["text"])] if decision.get("text") else [])]
         case "edit":
             return [Piece(text=decision.get("text") or review.options[0].text)]
         case _:

@@ -32,7 +32,8 @@ class PletorSettings(BaseModel):
     """How long each stage of a run takes; its first quarter is `pending`."""
     status_words: StatusWords = StatusWords()
     stale_reads: bool = False
-    """Every other look at a running run says `pending`, as from a replica that lags."""
+    """Every other look at a running run is one from before anything was asked, as from a replica that lags:
+    `pending`, no flag, no reviews."""
 
     key_space: Literal["shared", "separate"] = "shared"
     """Of agent runs and app runs; uploads always have their own [doc]."""

@@ -43,13 +43,12 @@ def created(shown: dict[str, Any], settings: PletorSettings) -> Response:
 
 def shown_run(run: StoredRun, settings: PletorSettings, *, stale: bool = False) -> dict[str, Any]:
     """A run; with `stale` as a lagging replica has it."""
-    listed = _listed_reviews(run, settings)
-    decided = [review for review in run.reviews if review.decision is not None]
+    early = stale and run.state not in _ENDED
+    listed = [] if early else _listed_reviews(run, settings)
+    decided = [] if early else [review for review in run.reviews if review.decision is not None]
     return {
         settings.id_name: run.id,
-        "status": settings.status_words.pending
-        if stale and run.state not in _ENDED
-        else _status(run, settings),
+        "status": settings.status_words.pending if early else _status(run, settings),
         "external_id": run.external_id,
         "app_id" if run.is_app else "agent_id": run.definition,
         "inputs": run.inputs,

@@ -103,6 +103,21 @@ CAMPAIGN = Definition(
         Stage(pictures=3, reviews=("selection",)),
     ),
 )
+SLOGANS = Definition(
+    id=_id(7),
+    name="Slogans",
+    description="Three slogans, of which a person selects one.",
+    tags=("text", "review"),
+    stages=(Stage(texts=3, reviews=("selection",)),),
+)
+SERIES = Definition(
+    id=_id(8),
+    name="Poster series",
+    description="Two pictures, the second one made once a person has approved the first.",
+    tags=("image", "review"),
+    cost=2.0,
+    stages=(Stage(pictures=1, reviews=("approval",)), Stage(pictures=1, reviews=("approval",))),
+)
 DOOMED = Definition(
     id=_id(6), name="Doomed", description="Fails whatever it is given.", stages=(Stage(fails=True),)
 )
@@ -115,7 +130,10 @@ POSTER_APP = Definition(
     stages=(Stage(pictures=2, texts=1),),
 )
 
-AGENTS: Final = {each.id: each for each in (POSTER, REVIEWED_POSTER, PICK_ONE, COPYWRITER, CAMPAIGN, DOOMED)}
+AGENTS: Final = {
+    each.id: each
+    for each in (POSTER, REVIEWED_POSTER, PICK_ONE, COPYWRITER, CAMPAIGN, SLOGANS, SERIES, DOOMED)
+}
 APPS: Final = {each.id: each for each in (POSTER_APP,)}
 
 

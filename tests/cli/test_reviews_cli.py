@@ -83,6 +83,14 @@ async def test_the_inbox(desk: Desk):
     assert ["r1", "r2"] == [one["id"] for one in json.loads(whole.stdout)]
 
 
+async def test_the_check_is_not_of_what_is_listed(desk: Desk):
+    """The overdue question is not among the oldest that are shown: it is an exit code all the same."""
+    checked = await desk.plait("list", "--check", "--limit", "1")
+    assert (1, "1 review overdue") == (checked.exit_code, checked.stderr.strip())
+    assert "r2" not in checked.stdout
+    assert 0 == (await desk.plait("list", "--check", "--run-key", "another")).exit_code
+
+
 async def test_show_has_every_answer(desk: Desk):
     """The question, where it was put, the decision, and an answer that came too late to be it."""
     async with Ledger.open(desk.ledger) as ledger:

@@ -12,16 +12,29 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-from review_world import CAMPAIGN, DOOMED, ESCALATION, PATIENCE, TEXT, World, approving, serving
+from review_world import (
+    CAMPAIGN,
+    DOOMED,
+    ESCALATION,
+    PATIENCE,
+    SERIES,
+    SLOGANS,
+    TEXT,
+    World,
+    approving,
+    serving,
+)
 
 from flows._review_models import RunWithReview
 from flows._review_steps import channel_of, target_of
 from flows.resume_reviews import resume_reviews
 from flows.run_with_review import run_with_review
 from plait.http.errors import DeadlineExceeded, InvalidInput, NotFound, ValidationFailed
+from plait.ledger import Ledger
+from plait.ledger.store import reviews as store
 from plait.ledger.tables import Through
 from plait.reviews import OnExpiry
-from plait.reviews.errors import ReviewExpired
+from plait.reviews.errors import ReviewExpired, ReviewWithdrawn
 from tasks.pletor_runs import RunFailed, follow_run
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
@@ -98,6 +111,38 @@ async def test_a_decision_at_pletor_itself_is_the_decision(world: World):
     assert [("approve", Through.VENDOR)] == decisions(result)
     counts = await world.counts()
     assert (1, 1) == (counts["pletor.resolve_review"], counts["placet.delete_message"])
+
+
+async def test_a_pletor_that_lags_takes_no_question_back(tmp_path: Path):
+    """Every other look is an old one, as from a replica: people are asked all the same, and decide once."""
+    async with serving(tmp_path, stale_reads=True) as world:
+        running = asyncio.create_task(run_with_review(**world.arguments(agent=CAMPAIGN)))
+        await world.until_asked(2)
+        await asyncio.sleep(5)  # so long that Pletor is looked at more than once
+        result = await world.with_people(running)
+        assert [("approve", Through.PLACET)] * 3 == decisions(result)
+        counts = await world.counts()
+        assert (3, 3) == (counts["pletor.resolve_review"], counts["placet.respond"])
+        assert "placet.delete_message" not in counts
+
+
+async def test_a_resolved_review_that_is_still_listed_is_no_news(tmp_path: Path):
+    """The picture is decided, Pletor goes on listing it, and the text waits: Pletor is left in peace."""
+
+    def picture(shown: dict[str, Any]) -> dict[str, Any] | None:
+        return None if shown["review"]["type"] == "form" else approving(shown)
+
+    async with serving(tmp_path, resolved_lag=12.0) as world:
+        running = asyncio.create_task(run_with_review(**world.arguments(agent=CAMPAIGN)))
+        async with world.answering(picture):
+            async with asyncio.timeout(PATIENCE):
+                while not await world.resolutions():
+                    await asyncio.sleep(0.05)
+            await world.fault("pletor", "get_run", "delay", seconds=0.01, times=None)
+            await asyncio.sleep(5)
+            assert 10 > await world.struck()
+        result = await world.with_people(running)
+        assert ["approve"] * 3 == [one.decision for one in result.reviews]
 
 
 async def test_two_decisions_in_two_places(world: World):
@@ -187,6 +232,48 @@ async def test_content_that_changed_is_asked_about_anew(world: World, when: str)
     assert 1 == len(first.answers) == len(second.answers) == len(await world.resolutions())
 
 
+async def test_content_that_changed_back_is_asked_about_again(world: World):
+    """One text, another one, the first again: three questions one after the other, the last is answered."""
+    call = world.arguments(agent=TEXT, wait="suspend")
+    before: list[str] = []
+
+    def change(data: dict[str, Any]) -> None:
+        option = data["reviews"][0]["options"][0]
+        before.append(option["text"])
+        option["text"] = before[0] if len(before) > 1 else "Other words"
+
+    asked = []
+    for turn in range(3):
+        if turn:
+            world.change_at_pletor(change)
+        for _ in range(2):
+            assert "waiting" == (await asyncio.wait_for(run_with_review(**call), PATIENCE)).status
+        (shown,) = await world.waiting()
+        asked.append(shown["id"])
+    assert 3 == len(set(asked))
+    result = await world.with_people(run_with_review(**call | {"wait": "hold"}))
+    assert before[:1] == result.texts
+    reviews = await world.reviews()
+    assert ["changed", "changed"] == [one.outcome for one in reviews[:2]]
+    assert ("used", "approve") == (reviews[2].state, reviews[2].decision["decision"])
+    assert 1 == len(await world.resolutions())
+
+
+async def test_one_of_several_texts_is_chosen(world: World):
+    """Each text is a choice, and the chosen one is the result."""
+    asked = []
+
+    def answers(shown: dict[str, Any]) -> dict[str, Any]:
+        asked.append(shown)
+        return approving(shown)
+
+    result = await world.with_people(run_with_review(**world.arguments(agent=SLOGANS)), answers)
+    payload = asked[0]["review"]["payload"]
+    assert ["Text 1", "Text 2", "Text 3"] == [one["label"] for one in payload["items"][:3]]
+    assert [payload["items"][1]["description"]] == result.texts
+    assert [["text-2"]] == [one.selected for one in result.reviews]
+
+
 async def test_rejected_by_a_person(world: World):
     """The result says who and why; the run is not repeated."""
     call = run_with_review(**world.arguments(), return_state=True)
@@ -198,6 +285,47 @@ async def test_rejected_by_a_person(world: World):
     assert 1 == (await world.counts())["pletor.resolve_review"]
 
 
+async def test_one_of_two_is_rejected(world: World):
+    """The picture is refused while the text still waits: rejected, and nobody is asked about the text."""
+
+    def answers(shown: dict[str, Any]) -> dict[str, Any] | None:
+        picture = shown["review"]["type"] == "approval"
+        return {"selectedOption": "reject", "comment": "too dark"} if picture else None
+
+    call = world.arguments(agent=CAMPAIGN)
+    result = await world.with_people(run_with_review(**call), answers)
+    assert "rejected by a person in Placet: too dark" == result.summary
+    assert [] == await world.waiting()
+    assert "rejected" == (await run_with_review(**call)).status
+    assert 1 == len(await world.resolutions())
+
+
+@pytest.mark.parametrize("how", ["withdrawn", "expired"])
+async def test_what_ends_one_of_two_questions_ends_the_other(world: World, how: str):
+    """One is taken back, or nobody decides it in time: the other one is retracted, also after a re-run."""
+    call = world.arguments(agent=CAMPAIGN)
+    running = asyncio.create_task(run_with_review(**call))
+    await world.until_asked(2)
+    first, second = await world.reviews()
+    async with Ledger.open(world.folder / "ledger.db") as ledger:
+        given = store.Answered(
+            nonce="expiry/0", through=Through.EXPIRY, by="the rule", said={"decision": "fail"}
+        )
+        step = (
+            partial(store.withdraw, ledger.database, review_id=second.id, reason="x", outcome="withdrawn")
+            if how == "withdrawn"
+            else partial(store.answer, ledger.database, review_id=second.id, given=given)
+        )
+        await ledger.database.write(step, commit="record")
+    error = ReviewWithdrawn if how == "withdrawn" else ReviewExpired
+    for work in (running, partial(run_with_review, **call)):
+        with pytest.raises(error, match=second.id):
+            await asyncio.wait_for(work if work is running else work(), PATIENCE)
+    assert [] == await world.waiting()
+    assert ("withdrawn", "ended") == ((other := (await world.reviews())[0]).state, other.outcome)
+    assert (first.id, 1) == (other.id, (await world.counts())["pletor.cancel_run"])
+
+
 async def test_nobody_decides_in_time(world: World):
     """The run fails, Pletor's is canceled, the question is closed everywhere; a re-run says the same."""
     for _ in range(2):
@@ -207,6 +335,20 @@ async def test_nobody_decides_in_time(world: World):
     (run,) = (await world.at_pletor("GET", "/runs"))["data"]
     assert "canceled" == run["status"]
     assert 1 == (await world.counts())["pletor.cancel_run"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "word", "status"), [("approve", "approve", "completed"), ("reject", "reject", "rejected")]
+)
+async def test_expiry_decides_at_pletor(world: World, rule: OnExpiry, word: str, status: str):
+    """Nobody decides in time: the rule's decision is brought to Pletor, once, and nobody is asked again."""
+    call = world.arguments(expires_in=1, on_expiry=OnExpiry(rule))
+    for _ in range(2):
+        result = await asyncio.wait_for(run_with_review(**call), PATIENCE)
+        assert (status, [(word, Through.EXPIRY)]) == (result.status, decisions(result))
+    (run,) = (await world.at_pletor("GET", "/runs"))["data"]
+    assert [word] == [one["decision"] for one in run["reviews"]]
+    assert ([], 1) == (await world.waiting(), len(await world.resolutions()))
 
 
 async def test_escalation_in_the_flow(world: World):
@@ -237,6 +379,21 @@ async def test_rounds_are_capped(world: World):
     assert [3, 2] == [len(offered) for offered in seen]
 
 
+async def test_each_step_has_its_own_rounds(world: World):
+    """Two approvals one after the other: the second is round 1 again, and may be made anew as often."""
+    seen = []
+
+    def answers(shown: dict[str, Any]) -> dict[str, Any]:
+        offered = [one["id"] for one in shown["review"]["payload"]["options"]]
+        seen.append(len(offered))
+        return {"selectedOption": "regenerate" if "regenerate" in offered else "approve"}
+
+    call = run_with_review(**world.arguments(agent=SERIES, max_rounds=2))
+    result = await world.with_people(call, answers)
+    assert [3, 2, 3, 2] == seen
+    assert ["round 1", "round 2"] * 2 == [one.round.split(", ")[1][:7] for one in result.reviews]
+
+
 async def test_suspend_without_a_deployment_ends_the_run(world: World):
     """It ends with the question recorded; run again with its key it goes on."""
     call = world.arguments(wait="suspend")
@@ -262,6 +419,27 @@ async def test_suspend_in_a_subflow_ends_the_subflow(world: World):
     (shown,) = await world.waiting()
     await world.respond(shown["id"], {"selectedOption": "approve"})
     assert "completed" == (await parent()).status
+
+
+async def test_two_in_one_parent_share_nothing(world: World, monkeypatch: pytest.MonkeyPatch):
+    """They have one run key: each has a folder, a manifest and a closing message of its own, once."""
+    monkeypatch.chdir(world.folder)
+
+    @flow(name="parent of two")
+    async def parent() -> list[RunWithReview]:
+        call = world.arguments(folder=None)
+        return [await run_with_review(**call | {"texts": {"title": title}}) for title in ("One", "Two")]
+
+    first, second = await world.with_people(parent())
+    assert first.run_key == second.run_key
+    for result in (first, second):
+        (file,) = result.files
+        assert file.sha256 == hashlib.sha256(file.path.read_bytes()).hexdigest()
+        assert result.run_id == json.loads((result.manifest or Path()).read_text())["run_id"]
+    assert first.manifest != second.manifest
+    assert 4 == (await world.counts())["placet.post_message"]
+    await parent()
+    assert 4 == (await world.counts())["placet.post_message"]
 
 
 async def test_a_refused_start_leaves_the_key_free(world: World):

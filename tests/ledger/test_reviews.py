@@ -149,17 +149,32 @@ def test_a_question_is_put_again_a_few_times(steps: Steps):
     assert 3 == len(view(steps).messages)
 
 
+@pytest.mark.parametrize(("at", "left"), [(10.0, 80.0), (-500.0, 70.0), (500.0, 100.0), (None, 100.0)])
+def test_the_time_begins_when_the_message_was_posted(steps: Steps, at: float | None, left: float):
+    """Recorded half a minute after it was asked: not later than now, not before the question was there."""
+    steps.run(store.ask, question(), HERE)
+    began = steps.moment()
+    steps.pass_time(30)
+    when = None if at is None else began + at
+    steps.run(store.posted, "r1", 0, message_id="m1", shown="s", at=when)
+    assert left == view(steps).left
+
+
 def test_escalation_gives_new_time_once(steps: Steps):
-    """It is due no more until the second message is posted; a second escalation changes nothing."""
+    """Its time begins with the escalation, posted or not; a second escalation changes nothing."""
     asked(steps)
     steps.pass_time(100)
     for _ in range(2):
         steps.run(store.escalate, "r1", place=THERE, reason="nobody")
-    assert (1, None) == (view(steps).level, view(steps).left)
+    assert (1, 100.0) == (view(steps).level, view(steps).left)
     assert [] == steps.db.read_now(lambda c: views.due_reviews(c, steps.moment()))
+    steps.pass_time(30)
+    steps.run(store.escalate, "r1", place=THERE, reason="nobody")
     steps.run(store.posted, "r1", 1, message_id="m2", shown="s")
     assert ["c1", "c2"] == [one.channel_id for one in view(steps).messages]
-    assert 100.0 == view(steps).left
+    assert 70.0 == view(steps).left
+    steps.pass_time(70)
+    assert ["r1"] == steps.db.read_now(lambda c: views.due_reviews(c, steps.moment()))
 
 
 def test_a_decision_is_used_once(steps: Steps):
@@ -282,6 +297,8 @@ def calls(db: Database) -> dict[str, Callable[[Any], Any]]:
         "withdraw": lambda c: store.withdraw(db, c, "r00004", reason="x", outcome="x"),
         "suspend": lambda c: store.suspend(db, c, ["r00006"], "flow"),
         "resume_later": lambda c: store.resume_later(c, "flow-101", at=1.0, accepted_at=1.0, note=None),
+        "missing": lambda c: store.missing(db, c, "r00006"),
+        "listed": lambda c: store.listed(c, "r00006"),
         "remind": lambda c: store.remind(c, "r00008"),
         "explain": lambda c: store.explain(c, "r00008", "x"),
         "find_reviews": lambda c: views.find_reviews(c, 1.0, ["r00001", "r00002"]),
@@ -294,6 +311,9 @@ def calls(db: Database) -> dict[str, Callable[[Any], Any]]:
         "open_messages": lambda c: views.open_messages(c, 1.0, "http://placet", ["r00002"]),
         "runs_to_resume": lambda c: views.runs_to_resume(c, 1e9),
         "count_open_reviews": lambda c: views.count_open_reviews(c, 1.0),
+        "acknowledged": lambda c: store.acknowledged(db, c, "r00001", 0),
+        "unacknowledged_messages": lambda c: views.unacknowledged_messages(c, 1.0, "http://placet"),
+        "count_overdue_reviews": lambda c: views.count_overdue_reviews(c, 1010.0),
         "suspended_reviews": lambda c: views.suspended_reviews(c, 1.0),
     }
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from placet_world import CHANNEL, ESCALATION, PNG, World, serving
+from sqlalchemy import update
 
 from plait.clock import BootClock
 from plait.http import sha256_of
@@ -268,6 +269,58 @@ async def test_a_question_nobody_needs_is_retracted(desk: Desk):
     assert 1 == await desk.world.count("ack_message")
 
 
+async def test_the_time_begins_when_placet_has_the_message(desk: Desk):
+    """Posted, and the process died before it wrote that down: an hour later an hour is gone."""
+    view = await desk.ask()
+    db = desk.ledger.database
+    for table, values in (
+        (store.MESSAGE, {"message_id": None, "posted_at": None}),
+        (store.REVIEW, {"state": ReviewState.ASKED, "expires_at": None, "created_at": view.created_at - 60}),
+    ):
+        await db.write(lambda c, t=table, v=values: c.execute(update(t).values(v)), commit="x")
+    desk.moment.ahead += 3600
+    assert DAY - 3605 < ((await desk.ask()).left or 0) <= DAY - 3600 + 5
+    assert 1 == await desk.world.count("post_message")
+
+
+async def test_a_message_that_placet_closed_too_early_is_put_again(desk: Desk):
+    """Nobody could answer for the rest of the time: once more, for what is left of it, in the same time."""
+    question = Question(kind="approval", title="?", prompt="?", expires_in=DAY)
+    more = {"env": "dev", "run_key": "run", "subject": None, "channel_id": CHANNEL}
+    await desk.inbox.ask(question, review_id="dev-review-r1", **more)
+    await desk.ledger.database.write(
+        lambda c: c.execute(update(store.MESSAGE).values(lifetime=1)), commit="x"
+    )
+    await desk.inbox.post(await desk.show(), 0)
+    await asyncio.sleep(1.2)
+    await desk.client.wait_for_review(CHANNEL, (await desk.show()).messages[0].message_id or "", 1.0)
+    assert 1 == (await desk.inbox.work()).put_again
+    seen = await desk.show()
+    assert ["expired", None] == [one.closed_by for one in seen.messages]
+    assert DAY - 10 < seen.messages[1].lifetime <= DAY
+    assert 201 == await desk.answer(YES, n=1)
+    await desk.inbox.work()
+    assert "approve" == (await desk.show()).decision["decision"]
+
+
+async def test_an_acknowledgement_that_failed_is_made_later(desk: Desk):
+    """Placet refuses while the question is closed: the next pass over everything does it, once."""
+    await desk.ask()
+    await desk.answer(YES)
+    await desk.inbox.work()
+    await desk.world.fault("status", "ack_message", status=503, times=None)
+    await desk.inbox.close("dev-review-r1")
+    await desk.ledger.database.write(
+        lambda c: store.use(desk.ledger.database, c, "dev-review-r1", outcome="done"), commit="record"
+    )
+    assert 1 == len((await desk.inbox.work()).troubles)
+    await desk.world.disarm()
+    for _ in range(2):
+        assert [] == (await desk.inbox.work()).troubles
+        assert 1 == await desk.world.count("ack_message")
+    assert "ack_message" not in (await desk.inbox.work()).calls
+
+
 async def test_escalation_asks_others_too(desk: Desk):
     """After the first time the second channel is asked, with its own time; the first may still answer."""
     await desk.ask(on_expiry=OnExpiry.ESCALATE, escalate_to=ESCALATION)
@@ -293,6 +346,26 @@ async def test_escalation_that_nobody_answers_fails(desk: Desk):
         (seen := await desk.show()).decision["decision"],
         seen.decided_through,
     )
+
+
+@pytest.mark.parametrize("trouble", ["no credentials", "no such channel", "another picture"])
+async def test_an_escalation_that_cannot_be_posted_has_an_end(desk: Desk, trouble: str):
+    """The second channel is never reached: the question says why, becomes overdue, and fails in its time."""
+    there = "cmsandboxnowhere000000000" if trouble == "no such channel" else ESCALATION
+    await desk.ask(on_expiry=OnExpiry.ESCALATE, escalate_to=there)
+    inbox = Inbox(desk.ledger, desk.client) if trouble == "no credentials" else desk.inbox
+    if trouble == "another picture":
+        desk.picture.write_bytes(PNG + b"x")
+    desk.moment.ahead += DAY + 1
+    found = await inbox.work()
+    seen = await desk.show()
+    assert (1, 1) == (seen.level, len(found.troubles))
+    assert f"cannot be put in {there} as yet: " in (seen.note or "")
+    assert 0 < (seen.left or 0) <= DAY
+    desk.moment.ahead += DAY + 1
+    assert 0 > ((await desk.show()).left or 0)
+    assert ["dev-review-r1"] == (await inbox.work()).decided
+    assert "fail" == (await desk.show()).decision["decision"]
 
 
 async def test_placet_down_loses_nothing(desk: Desk):

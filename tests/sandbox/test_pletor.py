@@ -354,6 +354,8 @@ async def test_words_and_lags_of_a_run(tmp_path):
         [review] = (await _when(http, run_id, _asks(1)))["pending_reviews"]
         seen = {(await http.get(f"/runs/{run_id}")).json()["status"] for _ in range(4)}
         assert seen == {"pending", "paused"}
+        stale = await _when(http, run_id, lambda run: run["status"] == "pending")
+        assert (stale["awaiting_human_review"], stale["pending_reviews"]) == (False, [])
         await _decide(http, run_id, review)
         done = (await http.get(f"/runs/{run_id}")).json()
         assert (done["status"], done["awaiting_human_review"]) == ("SUCCEEDED", True)

@@ -22,11 +22,13 @@ from plait.sandbox.settings import SandboxSettings
 
 CHANNEL = "cmsandboxreviews000000000"
 ESCALATION = "cmsandboxescalation000000"
-POSTER, PICK, TEXT, CAMPAIGN, DOOMED = (
+POSTER, PICK, TEXT, CAMPAIGN, SLOGANS, SERIES, DOOMED = (
     "Reviewed poster",
     "Pick one",
     "Copywriter",
     "Campaign",
+    "Slogans",
+    "Poster series",
     "Doomed",
 )
 PATIENCE = 120.0
@@ -115,6 +117,10 @@ class World:
         """Strike one request."""
         rule = {"kind": kind, "service": service, "operation": operation, "times": 1, **more}
         (await self._http.post("/_sandbox/faults", json=rule)).raise_for_status()
+
+    async def struck(self) -> int:
+        """How many requests a fault has met."""
+        return len((await self._http.get("/_sandbox/faults/log")).json()["fired"])
 
     async def waiting(self) -> list[dict[str, Any]]:
         """The messages that ask, each as the page has it."""

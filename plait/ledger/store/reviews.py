@@ -98,14 +98,23 @@ def locked(connection: Connection, review_id: str) -> AnyRow:
 
 
 def posted(
-    db: Database, connection: Connection, review_id: str, n: int, *, message_id: str, shown: str
+    db: Database,
+    connection: Connection,
+    review_id: str,
+    n: int,
+    *,
+    message_id: str,
+    shown: str,
+    at: float | None = None,
 ) -> None:
-    """A message of the question can be answered from now on; the time that is given starts with it.
+    """A message of the question can be answered; the time that is given starts with the first one.
 
-    A question that is put again in the same channel keeps its time.
+    `at` is when the inbox says it was posted: its clock may be wrong, so that the time starts neither
+    before the question was recorded nor after now. A question that is put again keeps its time.
     """
     row = locked(connection, review_id)
     now = db.now(connection)
+    began = now if at is None else min(now, max(at, row.created_at))
     written = connection.execute(
         update(MESSAGE)
         .where(MESSAGE.c.review_id == review_id, MESSAGE.c.n == n, MESSAGE.c.message_id.is_(None))
@@ -116,7 +125,7 @@ def posted(
             connection,
             review_id,
             state=ReviewState.WAITING,
-            expires_at=row.expires_at or now + row.expires_in,
+            expires_at=row.expires_at or began + row.expires_in,
             note=None,
         )
 
@@ -191,11 +200,14 @@ def ask_again(
 
 
 def escalate(db: Database, connection: Connection, review_id: str, *, place: Place, reason: str) -> None:
-    """Nobody decided in time: put the question in the other channel too, where its time starts anew."""
+    """Nobody decided in time: put the question in the other channel too; its time starts anew, now.
+
+    Not when the message is posted: that may fail, and the question would have no end.
+    """
     row = locked(connection, review_id)
     if row.state != ReviewState.WAITING or row.level > 0:
         return
-    _put(connection, review_id, level=1, expires_at=None)
+    _put(connection, review_id, level=1, expires_at=db.now(connection) + row.expires_in)
     following = _last_message(connection, review_id) + 1
     _new_message(db, connection, place, review_id=review_id, n=following, reason=reason)
 
@@ -206,6 +218,15 @@ def close_message(db: Database, connection: Connection, review_id: str, n: int, 
         update(MESSAGE)
         .where(MESSAGE.c.review_id == review_id, MESSAGE.c.n == n, MESSAGE.c.closed_at.is_(None))
         .values(closed_at=db.now(connection), closed_by=by)
+    )
+
+
+def acknowledged(db: Database, connection: Connection, review_id: str, n: int) -> None:
+    """The inbox knows that the message's answer was taken up."""
+    connection.execute(
+        update(MESSAGE)
+        .where(MESSAGE.c.review_id == review_id, MESSAGE.c.n == n)
+        .values(acknowledged_at=db.now(connection))
     )
 
 
@@ -273,6 +294,21 @@ def resume_later(
         .where(REVIEW.c.resume_at.is_not(None), REVIEW.c.flow_run_id == flow_run_id)
         .values(values)
     )
+
+
+def missing(db: Database, connection: Connection, review_id: str) -> float:
+    """The system of an open question does not list it; gives for how many seconds, 0 the first time."""
+    row = locked(connection, review_id)
+    now = db.now(connection)
+    if row.missing_since is None:
+        _put(connection, review_id, missing_since=now)
+        return 0.0
+    return float(now - row.missing_since)
+
+
+def listed(connection: Connection, review_id: str) -> None:
+    """It is listed: whatever was missing before was late."""
+    _put(connection, review_id, missing_since=None)
 
 
 def remind(connection: Connection, review_id: str) -> int:

@@ -143,6 +143,8 @@ class PendingReview(Received):
     """A decision that a run waits for [assumed, but for the id]."""
 
     id: str = Field(validation_alias=AliasChoices("id", "review_id"))
+    node_id: str | None = None
+    """Which node of the agent asks: the same one again after a regeneration."""
     type: str | None = None
     """`approval`, `selection`, `edit`, or a word not known yet."""
     prompt: str | None = None
@@ -268,9 +270,11 @@ def regenerate(feedback: str | None = None) -> ReviewDecision:
     return ReviewDecision(decision="regenerate", feedback=feedback)
 
 
-def select(*asset_ids: str, feedback: str | None = None) -> ReviewDecision:
-    """Choose among the options."""
-    return ReviewDecision(decision="approve", selected_asset_ids=list(asset_ids), feedback=feedback)
+def select(*asset_ids: str, text: str | None = None, feedback: str | None = None) -> ReviewDecision:
+    """Choose among the options: pictures by their ids, a text by its words."""
+    return ReviewDecision(
+        decision="approve", selected_asset_ids=list(asset_ids) or None, text=text, feedback=feedback
+    )
 
 
 def edit(text: str, feedback: str | None = None) -> ReviewDecision:
