@@ -167,7 +167,8 @@ def _offered(content: Any) -> dict[str, Any]:
 
 def _choices(offered: Mapping[str, Any], files: Mapping[str, ShownFile]) -> tuple[tuple[Choice, ...], str]:
     """The choices in the order of the options, and the texts among them in full."""
-    choices, said = [], []
+    choices: list[Choice] = []
+    said: list[str] = []
     for choice_id, option in offered.items():
         if choice_id in files:
             label, description = f"Picture {1 + list(files).index(choice_id)}", files[choice_id].name

@@ -180,7 +180,7 @@ class Inbox:
                 n,
                 message_id=made.id,
                 shown=digest_of_message(made),
-                at=None if made.created_at is None else made.created_at.timestamp(),
+                at=made.created_at.timestamp(),
             )
         )
 
