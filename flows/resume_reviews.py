@@ -116,7 +116,8 @@ async def resume_reviews(
     Args:
         placet: Name of the Placet Credentials block. Empty: PLAIT_PLACET_URL and PLAIT_PLACET_API_KEY.
         pletor: Name of the Pletor Credentials block. Empty: the environment's PLAIT_PLETOR_* variables;
-            without them, decisions that are taken in Pletor itself are not seen.
+            without them, decisions that are taken in Pletor itself are not seen, and questions with
+            pictures cannot be put again or escalated.
         ledger: Name of the Plait Effect Ledger block. Empty: PLAIT_LEDGER_URL, or ~/.plait/ledger.db.
         watch_for: Seconds to go on looking; 0 looks once.
         pace: Seconds between two looks while nothing happens.

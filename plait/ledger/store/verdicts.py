@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from typing import Final
 
-from httpx import codes
 from sqlalchemy import Connection, update
 
 from plait.http.operation import Effect, Operation
@@ -26,7 +25,7 @@ from plait.ledger.store.rows import (
 from plait.ledger.tables import AttemptOutcome, State
 from plait.ledger.timing import Timing
 
-_LATER: Final = 429
+_REFUSALS: Final = frozenset(range(400, 500)) - {429}
 
 
 def found(
@@ -107,7 +106,7 @@ def absent(
 def _is_final(attempt: AnyRow) -> bool:
     """Refused as such; not only put off (429) or sent elsewhere (a slash redirect)."""
     status = (attempt.answer or {}).get("status") or 0
-    return attempt.outcome == AttemptOutcome.REFUSED and codes.is_client_error(status) and status != _LATER
+    return attempt.outcome == AttemptOutcome.REFUSED and status in _REFUSALS
 
 
 def give_up(db: Database, connection: Connection, claimed: Claim, *, reason: str) -> State:
