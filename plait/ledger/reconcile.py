@@ -1,7 +1,7 @@
 """Finding out what became of an effect without ever sending it (effect-protocol.md §4 step 7)."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import BaseModel
 
@@ -15,7 +15,7 @@ from plait.http.errors import (
 )
 from plait.http.operation import Operation
 from plait.ledger import store
-from plait.ledger.errors import EffectIncident
+from plait.ledger.errors import EffectIncident, EffectInProgress, PermitRefused
 from plait.ledger.recipe import AnyRecipe
 from plait.ledger.runner import FreeToSend, Runner, Superseded
 from plait.ledger.tables import State
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 Became = Literal["done", "absent", "rejected", "unknown", "incident", "held", "left"]
 """`absent`: not at the vendor, free for its own run. `held`: another runner is at it, or its next look is
 not due. `left`: it could not be looked at from here."""
+
+_UNCLEAR: Final = (AuthenticationFailed, PermissionDenied, OutcomeUnknown)
 
 
 class Reconciled(BaseModel):
@@ -79,8 +81,10 @@ async def _conclude(
             )
         except EffectIncident as error:
             return _as(made, "incident", error.message)
-        except (AuthenticationFailed, PermissionDenied, OutcomeUnknown) as error:
-            return _as(made, "unknown", runner.reason or str(error), error.retry_after)
+        except (EffectInProgress, PermitRefused, *_UNCLEAR) as error:
+            # In progress: its unit is another effect's just now.
+            became: Became = "unknown" if isinstance(error, _UNCLEAR) else "held"
+            return _as(made, became, runner.reason or str(error), error.retry_after)
         except RequestRejected as error:
             return _as(made, "rejected", error.message)
     return made

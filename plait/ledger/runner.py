@@ -291,6 +291,8 @@ class Runner(Generic[R]):
             if await self._may_repeat():
                 return await self._send_again()
             unsettled = [one for one in await self._attempts() if one.outcome == AttemptOutcome.OPEN]
+            if self._claim.unit is not None and not unsettled:
+                await self._take_unit()  # it was given back; else a look could show what another just made
             await prove_quiet(self._ledger, self._claim.external_id, unsettled)
             looked_at = await self._ledger.now()
             verdict = await look_for(self._ledger, self._recipe, self._claim.external_id)

@@ -208,7 +208,7 @@ class Histories(RuleBasedStateMachine):
         elif fate == 0:
             self.release(runner, index, job, twice=twice)
         elif self.should_look(index, job):
-            self.look(index, job)
+            self.look(runner, index, job)
         else:
             self.permit(runner, index, job, twice=twice)
 
@@ -331,7 +331,14 @@ class Histories(RuleBasedStateMachine):
         self.do(store.release, job.claim.external_id, me=runner.holder, token=job.claim.token, twice=twice)
         del runner.jobs[index]
 
-    def look(self, index: int, job: Job) -> None:
+    def look(self, runner: Runner, index: int, job: Job) -> None:
+        stand_open = [one for one in self.attempts(index) if one.outcome == AttemptOutcome.OPEN]
+        if self.unit is not None and not stand_open:
+            try:
+                self.do(store.take_unit, job.claim, me=runner.holder, visibility=L)
+            except (PermitRefused, EffectInProgress):
+                self.release(runner, index, job, twice=False)
+                return
         self.do(store.prove, job.claim.external_id, frozenset(self.dead))
         others = {self.row(i).vendor_id for i in self.known() if i != index} | self.older_results(index)
         baseline = self.row(index).baseline or []

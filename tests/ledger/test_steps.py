@@ -303,6 +303,25 @@ def test_a_unit_is_held_until_every_attempt_is_closed(steps: Steps):
     assert steps.run(store.take_unit, second, me="two", visibility=1.0)
 
 
+def test_what_a_unit_shows_while_another_has_it_is_not_ours(steps: Steps):
+    """Judged absent and given back, the effect looks again: it may see what the next one just made."""
+    one, two = make_intent("a", unit="u"), make_intent("a", unit="u", run_key="s")
+    first = steps.claim(one, "one")
+    steps.run(store.take_unit, first, me="one", visibility=1.0)
+    steps.permit(first, "one")
+    steps.run(store.quiet, one.key.external_id, "n")
+    steps.pass_time(3)
+    assert State.SENT == absent(steps, first)
+    steps.run(store.release, one.key.external_id, me="one", token=first.token)
+    again, second = steps.claim(one, "three"), steps.claim(two, "two")
+    steps.run(store.take_unit, second, me="two", visibility=1.0)
+    steps.permit(second, "two", "m")
+    seen = {"seen": 1, "result": {}, "vendor_id": "v of two", "visibility": 1.0}
+    assert not steps.run(store.found, again, **seen)
+    land(steps, "m", "v of two", two.key.external_id)
+    assert (State.SENT, "v of two") == (steps.row(one).state, steps.row(two).vendor_id)
+
+
 def test_a_baseline_is_read_anew_when_others_had_the_unit(steps: Steps):
     """Refused and released, the effect forgets what it saw; even if the unit's commit answer was lost."""
     one = make_intent("a", unit="u")

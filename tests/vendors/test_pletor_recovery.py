@@ -531,7 +531,7 @@ async def test_a_regeneration_asks_again_under_another_id(world, client, effects
 
 async def test_a_resolved_review_that_is_still_listed(tmp_path, ledger):
     """Read-after-write lag: the recorded resolution is not posted again."""
-    async with serving(tmp_path, resolved_lag=0.6) as world, world.client() as client:
+    async with serving(tmp_path, resolved_lag=30.0) as world, world.client() as client:
         made = await client.create_run(REVIEWED_POSTER.id, [TITLE])
         [due] = (await asking(client, made.id)).due_reviews
         effects = _effects(ledger)

@@ -55,7 +55,7 @@ def permit(
     require(row.attempts == seen, "another attempt was made meanwhile")
     require(not any(a.outcome == AttemptOutcome.LANDED for a in attempts), "it has landed")
     require(keyed or not still_open(attempts), "an earlier attempt is unsettled")
-    require(row.unit is None or _holds_unit(connection, row), "its unit's lock is gone")
+    require(holds_unit(connection, row), "its unit's lock is gone")
     connection.execute(
         _NEW_ATTEMPT,
         {
@@ -75,8 +75,10 @@ def permit(
     return Permit(n=seen + 1, sent_at=now, send_by=now + window)
 
 
-def _holds_unit(connection: Connection, row: AnyRow) -> bool:
-    # Locked: else another effect could take the unit between this look and our commit.
+def holds_unit(connection: Connection, row: AnyRow) -> bool:
+    """Whether the effect's unit is its own, if it has one; locked, so that it stays so until our commit."""
+    if row.unit is None:
+        return True
     mine = select(UNIT.c.external_id).where(UNIT.c.unit == row.unit).with_for_update()
     return bool(connection.execute(mine).scalar() == row.external_id)
 

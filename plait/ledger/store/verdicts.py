@@ -9,7 +9,7 @@ from plait.http.operation import Effect, Operation
 from plait.ledger.database import Database
 from plait.ledger.recipe import Json
 from plait.ledger.settle import absent_from, first_sweep
-from plait.ledger.store.attempts import reject_row
+from plait.ledger.store.attempts import holds_unit, reject_row
 from plait.ledger.store.rows import (
     ATTEMPT,
     AnyRow,
@@ -42,8 +42,8 @@ def found(
     row = lock(connection, claimed.external_id)
     if row.state == State.DONE:
         return bool(row.vendor_id == vendor_id)
-    if row.token != claimed.token or row.attempts != seen:
-        return False
+    if row.token != claimed.token or row.attempts != seen or not holds_unit(connection, row):
+        return False  # without its unit, what was seen may be another effect's
     now = db.now(connection)
     answer = {"vendor_id": vendor_id}
     for attempt in still_open(attempts_of(connection, row.external_id)):
