@@ -42,7 +42,7 @@ wheel: $(READY)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target build/wheel dist/*.whl
 
 test: wheel
-	@PYTHONPATH=$(CURDIR)/build/wheel $(BIN)/pytest -n 6 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@PYTHONPATH=$(CURDIR)/build/wheel $(BIN)/pytest -n 4 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 lint: $(READY)
 	@$(BIN)/ruff check .

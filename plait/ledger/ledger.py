@@ -29,8 +29,6 @@ R = TypeVar("R")
 DEFAULT_PATH: Final = Path("~/.plait/ledger.db")
 BUSY_PAUSE: Final = 0.05
 """Seconds between two tries to open a file that another process is opening."""
-BUSY_TIMEOUT: Final = 5.0
-"""Seconds a write waits for another process, but never a third of the lease (E5)."""
 POSTGRESQL_MAX_PAUSE: Final = 900.0
 """P where runners may live on several hosts, so that proof of death is not always possible."""
 
@@ -58,7 +56,9 @@ class Ledger:
     ) -> Self:
         """A ledger by file path, `sqlite:///…` or `postgresql://…`; opened by `async with`."""
         timing = timing or Timing()
-        database = Database(url, busy_timeout=min(BUSY_TIMEOUT, timing.lease / 4))
+        database = Database(url)
+        if database.is_sqlite:
+            database = Database(url, busy_timeout=min(database.busy_timeout, timing.lease / 4))  # E5
         return cls(database, timing=timing, clock=clock or BootClock())
 
     async def __aenter__(self) -> Self:
