@@ -13,6 +13,7 @@ from plait.failpoints import reach
 from plait.http.errors import AuthenticationFailed, PermissionDenied, PlaitError
 from plait.http.operation import Effect
 from plait.ledger import store
+from plait.ledger.errors import EffectInProgress
 from plait.ledger.looking import clean_up, look_for, prove_quiet
 from plait.ledger.recipe import AnyRecipe, Found, NotYetKnown, Recorded, Several, Verdict
 from plait.ledger.reconcile import Became, Reconciled, reconcile
@@ -85,21 +86,21 @@ async def _look_again(ledger: "Ledger", external_id: str, recipe: AnyRecipe, sta
         verdict = NotYetKnown(str(error))
     seen = _seen(recipe, verdict)
     note = f"a request judged absent landed after all; {clean_up(operation)}"
-    too_many = bool(seen) and await ledger.database.write(
-        lambda connection: store.second_match(
-            ledger.database, connection, external_id, vendor_ids=seen, note=note
-        ),
-        commit="verdict",
-    )
-    if too_many:
-        reason = f"{note} ({', '.join(seen)})"
-        return Reconciled(external_id=external_id, operation=operation.key, became="incident", reason=reason)
-    if isinstance(verdict, NotYetKnown):
-        return Reconciled(
-            external_id=external_id, operation=operation.key, became="unknown", reason=verdict.reason
+    made = partial(Reconciled, external_id=external_id, operation=operation.key)
+    try:
+        too_many = bool(seen) and await ledger.database.write(
+            lambda connection: store.second_match(
+                ledger.database, connection, external_id, vendor_ids=seen, note=note
+            ),
+            commit="verdict",
         )
-    became: Became = "done" if state is State.DONE else "rejected"
-    return Reconciled(external_id=external_id, operation=operation.key, became=became)
+    except EffectInProgress as error:
+        return made(became="held", reason=error.message)
+    if too_many:
+        return made(became="incident", reason=f"{note} ({', '.join(seen)})")
+    if isinstance(verdict, NotYetKnown):
+        return made(became="unknown", reason=verdict.reason)
+    return made(became="done" if state is State.DONE else "rejected")
 
 
 def _seen(recipe: AnyRecipe, verdict: Verdict[Any]) -> tuple[str, ...]:

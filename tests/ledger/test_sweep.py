@@ -215,6 +215,30 @@ async def test_a_late_landing_is_an_incident_with_both_ids(
     assert [] == await sweep_due(ledger, restores(recipe))
 
 
+async def test_what_another_effect_is_just_making_is_no_second_match(
+    ledger: Ledger, vendor: Vendor, transport: Transport
+):
+    """It is at the vendor and not in the ledger yet; the sweep comes again instead of calling it too many."""
+    recipe = MakeThing(transport, "a", unit="u")
+    external_id = await made_late(ledger, recipe, vendor)
+    vendor.things = [Thing(id="t1", name="a")]
+    vendor.script.append("hang_after")
+    await asyncio.sleep(0.3)
+    async with asyncio.TaskGroup() as group:
+        other = group.create_task(ledger.effects(run_key="s").perform(recipe))
+        while len(vendor.things) < 2:
+            await asyncio.sleep(0.01)
+        (made,) = await sweep_due(ledger, restores(recipe))
+        assert "held" == made.became, made.reason
+        vendor.hold.set()
+    assert "t2" == other.result().id
+    due = (await view(ledger, external_id)).history[0].next_sweep
+    assert due is not None
+    await asyncio.sleep(max(0.0, due - await ledger.now()) + 0.02)
+    assert ["done"] == [item.became for item in await sweep_due(ledger, restores(recipe))]
+    assert 0 == await ledger.ask(count_unclear)
+
+
 async def test_sweeps_come_to_an_end(ledger: Ledger, vendor: Vendor, transport: Transport):
     """Nothing more appears: looked for three times at growing distance, then never again."""
     vendor.script.append("drop_before")

@@ -270,9 +270,9 @@ def take_unit(db: Database, connection: Connection, claimed: Claim, *, me: str, 
     now = db.now(connection)
     if lock.external_id == external_id:
         return False
-    if lock.external_id is not None and (busy := _busy(connection, lock.external_id, now)):
+    if lock.external_id is not None and (why := busy(connection, lock.external_id, now)):
         raise EffectInProgress(
-            f"{unit} is busy with {lock.external_id} ({busy}); it must settle first (plait effects show)",
+            f"{unit} is busy with {lock.external_id} ({why}); it must settle first (plait effects show)",
             retry_after=visibility,
         )
     if lock.free_after > now:
@@ -284,7 +284,8 @@ def take_unit(db: Database, connection: Connection, claimed: Claim, *, me: str, 
     return True
 
 
-def _busy(connection: Connection, external_id: str, now: float) -> str | None:
+def busy(connection: Connection, external_id: str, now: float) -> str | None:
+    """Why the unit is not free of this effect, which has it; None where it is."""
     row = connection.execute(select(EFFECT).where(EFFECT.c.external_id == external_id)).first()
     if row is None:
         return None

@@ -7,11 +7,14 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from plait.http.errors import InvalidInput
 from plait.ledger.database import Database
+from plait.ledger.errors import EffectInProgress
 from plait.ledger.recipe import Json
+from plait.ledger.store.claims import busy
 from plait.ledger.store.rows import (
     ATTEMPT,
     EFFECT,
     PROCESS,
+    UNIT,
     AnyRow,
     done,
     free_unit,
@@ -132,15 +135,31 @@ def second_match(
 
     Entries that belong to other effects with an equal request are none too many: where the vendor's
     id is that of a place (a conversation), a look cannot leave them out by their ids.
+
+    Raises `EffectInProgress` while another effect of the unit is at work or unsettled: its entry is
+    nobody's in the ledger yet.
     """
     row = lock(connection, external_id)
-    expected = int(row.state == State.DONE) + _twins(connection, row, vendor_ids)
-    another = row.state == State.DONE and len(vendor_ids) == 1 and row.vendor_id not in {"", *vendor_ids}
-    if len(vendor_ids) <= expected and not another:
+    now = db.now(connection)
+    rival = _rival(connection, row, now)  # first: one that settles after this is among the twins
+    twins = _twins(connection, row, vendor_ids)
+    done = row.state == State.DONE
+    another = done and not twins and len(vendor_ids) == 1 and row.vendor_id not in {"", *vendor_ids}
+    if len(vendor_ids) <= int(done) + twins and not another:
         return False
-    incident(connection, row, db.now(connection), note, [row.vendor_id, *vendor_ids])
+    if rival is not None:
+        raise EffectInProgress(f"one of these may be another effect's of {row.unit} ({rival})")
+    incident(connection, row, now, note, [row.vendor_id, *vendor_ids])
     connection.execute(update(ATTEMPT).where(ATTEMPT.c.external_id == external_id).values(next_sweep=None))
     return True
+
+
+def _rival(connection: Connection, row: AnyRow, now: float) -> str | None:
+    """Why another effect of the unit may have made what is not in the ledger yet; None where none may."""
+    other = connection.execute(
+        select(UNIT.c.external_id).where(UNIT.c.unit == row.unit, UNIT.c.external_id != row.external_id)
+    ).scalar()
+    return None if other is None else busy(connection, other, now)
 
 
 def _twins(connection: Connection, row: AnyRow, vendor_ids: Sequence[str]) -> int:
