@@ -219,8 +219,8 @@ async def _rest(desk: _Desk, began: float, found: Pass, pace: float, end: float)
 async def _withdraw_cancelled(desk: _Desk) -> None:
     """Cancel at Pletor what was started for a cancelled run, then withdraw its question.
 
-    In this order, so that a Pletor that does not answer is asked again at the next look. A run that Prefect
-    does not know may be another server's: it is named, and left alone.
+    In this order, so that a Pletor that does not answer, or refuses, is asked again at the next look. A run
+    that Prefect does not know may be another server's: it is named, and left alone.
     """
     gone = await gone_runs(desk.ledger)
     if gone.unknown:
@@ -230,8 +230,15 @@ async def _withdraw_cancelled(desk: _Desk) -> None:
     for view in await desk.ledger.ask(partial(find_reviews, review_ids=list(gone.cancelled))):
         subject = _subject(desk, view.subject)
         if desk.pletor is not None and subject is not None:
-            with suppress(NotFound):
+            try:
                 await desk.pletor.cancel_run(subject.run_id)
+            except NotFound:
+                pass
+            except PlaitError as error:
+                if error.retryable:
+                    raise
+                _trouble(desk, f"Pletor run {subject.run_id}: {error}")
+                continue
         await withdraw(desk.ledger, view.id, gone.cancelled[view.id])
         desk.result.withdrawn += 1
         desk.bell.set()

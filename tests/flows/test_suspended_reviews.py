@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import Pause
 from prefect.flow_engine import run_flow
@@ -175,10 +175,7 @@ async def test_a_resumption_that_comes_too_early_is_repeated(world: World, run: 
 @pytest.mark.parametrize("noticed_by", ["resume_reviews", "its own process"])
 async def test_a_cancelled_run_asks_nobody_any_more(world: World, run: Run, noticed_by: str):
     """The question is withdrawn, its message retracted, and Pletor's run canceled."""
-    assert "Suspended" == (await run.go()).name
-    async with get_client() as client:
-        await client.set_flow_run_state(run.id, Cancelled(), force=True)
-        flow_run = await client.read_flow_run(run.id)
+    flow_run = await _suspend_and_cancel(run)
     if noticed_by == "resume_reviews":
         await world.fault("pletor", "cancel_run", "status", status=403)
         assert 0 == (await run.look()).withdrawn  # Pletor refused to cancel: tried again
@@ -187,6 +184,28 @@ async def test_a_cancelled_run_asks_nobody_any_more(world: World, run: Run, noti
     else:
         flow_run.parameters = world.arguments()
         await cancel_what_was_started(run_with_review, flow_run, Cancelled())
+    await _require_withdrawn(world)
+
+
+async def test_a_run_that_pletor_does_not_cancel_holds_no_other_up(world: World, run: Run):
+    """Two cancelled runs, one refusal: the other's question is withdrawn all the same."""
+    other = await deployed(world)
+    other.given["run_key"] = "other"
+    for one in (run, other):
+        await _suspend_and_cancel(one)
+    await world.fault("pletor", "cancel_run", "status", status=403)
+    assert [1, 1] == [(await run.look()).withdrawn for _ in range(2)]
+
+
+async def _suspend_and_cancel(run: Run) -> FlowRun:
+    assert "Suspended" == (await run.go()).name
+    async with get_client() as client:
+        await client.set_flow_run_state(run.id, Cancelled(), force=True)
+        return await client.read_flow_run(run.id)
+
+
+async def _require_withdrawn(world: World) -> None:
+    """The one question is taken back everywhere, and its run at Pletor is cancelled."""
     (review,) = await world.reviews()
     assert ("withdrawn", ["retracted"]) == (review.state, [one.closed_by for one in review.messages])
     assert [] == await world.waiting()
@@ -208,11 +227,7 @@ async def test_blocks_that_are_chosen_in_prefects_form(world: World, chosen: str
         flow_run = await client.read_flow_run(run.id)
     assert given["pletor"] == flow_run.parameters["pletor"]
     await cancel_what_was_started(run_with_review, flow_run, Cancelled())
-    (review,) = await world.reviews()
-    assert ("withdrawn", ["retracted"]) == (review.state, [one.closed_by for one in review.messages])
-    assert [] == await world.waiting()
-    (run_at_pletor,) = (await world.at_pletor("GET", "/runs"))["data"]
-    assert "canceled" == run_at_pletor["status"]
+    await _require_withdrawn(world)
 
 
 async def test_a_cancellation_that_finds_no_block_says_so(run: Run, caplog: pytest.LogCaptureFixture):

@@ -1,12 +1,12 @@
 """Pletor's reviews as questions, and decisions brought back, against the stand-in: no Placet, no Prefect."""
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from moment import Moment
 from pletor_world import TITLE, World, asking, ended, serving
 from sqlalchemy import update
 
@@ -34,16 +34,6 @@ from plait.vendors.pletor.client import PletorClient
 from plait.vendors.pletor.models import PendingReview, Run, select
 
 TERMS = Terms(title="Sale", context="", options=ReviewOptions(), expires_in=3600.0, on_expiry=OnExpiry.FAIL)
-
-
-@dataclass
-class Moment:
-    """The ledger's clock: the machine's, plus what the test adds."""
-
-    ahead: float = 0.0
-
-    def __call__(self) -> float:
-        return time.time() + self.ahead
 
 
 @dataclass

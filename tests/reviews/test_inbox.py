@@ -4,13 +4,13 @@ The ledger's clock is the test's, so that a day passes at once; Placet is the st
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from moment import Moment
 from placet_world import CHANNEL, ESCALATION, PNG, World, serving
 from sqlalchemy import update
 
@@ -28,16 +28,6 @@ from plait.vendors.placet.client import PlacetClient
 
 DAY = 86_400.0
 YES, NO = {"selectedOption": "approve"}, {"selectedOption": "reject"}
-
-
-@dataclass
-class Moment:
-    """The ledger's clock: the machine's, plus what the test adds."""
-
-    ahead: float = 0.0
-
-    def __call__(self) -> float:
-        return time.time() + self.ahead
 
 
 @dataclass
