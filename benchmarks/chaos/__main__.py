@@ -90,7 +90,8 @@ class Chaos:
         """What a runner needs, imported before it is forked."""
         engine = self.options.engine
         baseline = [] if self.options.ours else ["baselines"]
-        return ["warm", *baseline, *(["prefect_runner"] if engine.startswith("prefect") else [])]
+        prefect = ["prefect_runner"] if engine.startswith("prefect") else []
+        return [*baseline, *prefect, "warm"]
 
     async def _serve(self, lanes: dict[Manner, Lane], nursery: Nursery) -> None:
         try:
