@@ -82,6 +82,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings(leak))
 
 
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: no collection after a test looks through it again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def running_prefect_server() -> Iterator[str]:
     """The server itself; use `prefect_server`."""
