@@ -33,7 +33,7 @@ def run(*options: str) -> tuple[int, dict[str, int], str]:
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_short_run_survives_its_kills(database):
     """Kills at the failpoints, with rivals and faults, leave one of each effect and nothing blocked."""
-    code, line, said = run("--kills", "40", "--seed", "7", "--db", database)
+    code, line, said = run("--kills", "40", "--seed", "7", "--lanes", "4", "--db", database)
     assert code == 0, said
     assert (line["duplicates"], line["lost"], line["blocked"]) == (0, 0, 0), said
     assert line["points"] == line["of"], said

@@ -1,6 +1,7 @@
 """Processes that play a night and die at a failpoint, forked from one that has imported everything once."""
 
 import asyncio
+import gc
 import json
 import os
 import subprocess
@@ -105,6 +106,7 @@ def played(folder: Path) -> Sequence[Any]:
 
 def main() -> None:
     """Fork a player for each line of input, wait for it, and say how it ended."""
+    gc.freeze()  # a player's collector would copy what it shares
     for line in sys.stdin:
         job = Job(**json.loads(line))
         pid = os.fork()

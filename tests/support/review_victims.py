@@ -4,6 +4,7 @@ They are forked from one process that has imported everything, so that a victim 
 """
 
 import asyncio
+import gc
 import logging
 import multiprocessing
 import os
@@ -60,6 +61,7 @@ async def decide_and_resolve(world: World) -> PletorRun:
 
 def _run(url: str, folder: str, point: str | None, visit: int) -> None:
     """In the victim: note every point, or park at the given visit of one of them."""
+    gc.freeze()  # its collector would copy what it shares
     logging.disable(logging.CRITICAL)
     here = Path(folder)
     if point is None:
@@ -84,6 +86,7 @@ def _note(path: Path, name: str) -> None:
 
 def _suspend(url: str, folder: str, flow_run_id: UUID) -> None:
     """In the victim: execute the run until Prefect has accepted its suspension, and die at that."""
+    gc.freeze()
     logging.disable(logging.CRITICAL)
     from prefect import flow_runs  # noqa: PLC0415 - only this victim needs a Prefect server
 
