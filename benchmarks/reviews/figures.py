@@ -25,7 +25,7 @@ class Figures:
     spans: dict[str, list[float]] = field(default_factory=dict)
     """Seconds from the answer to something, by what it is."""
     calls: dict[str, float] = field(default_factory=dict)
-    """Requests a minute at Placet in the busiest minute, by route; and at rest."""
+    """Requests a minute at Placet, by route: the mean of the busiest window, which may hold two bursts."""
     peak: float = 0.0
     """MB of the process that takes up decisions."""
     facts: dict[str, str] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Figures:
         for what, seconds in self.spans.items():
             yield f"  answer to {what}: {spread(seconds)}"
         for route, rate in sorted(self.calls.items()):
-            yield f"  Placet {route}: {rate:.0f} requests/min (limit {PLACET_LIMIT})"
+            yield f"  Placet {route}: {rate:.0f} requests/min (limit {PLACET_LIMIT} in any 60 s)"
         yield f"  resume_reviews peak memory: {self.peak:.0f} MB"
         for what, fact in self.facts.items():
             yield f"  {what}: {fact}"

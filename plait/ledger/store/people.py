@@ -143,9 +143,9 @@ def second_match(
     now = db.now(connection)
     rival = _rival(connection, row, now)  # first: one that settles after this is among the twins
     twins = _twins(connection, row, vendor_ids)
-    done = row.state == State.DONE
-    another = done and not twins and len(vendor_ids) == 1 and row.vendor_id not in {"", *vendor_ids}
-    if len(vendor_ids) <= int(done) + twins and not another:
+    ours = row.state == State.DONE
+    another = ours and not twins and len(vendor_ids) == 1 and row.vendor_id not in {"", *vendor_ids}
+    if len(vendor_ids) <= int(ours) + twins and not another:
         return False
     if rival is not None:
         raise EffectInProgress(f"one of these may be another effect's of {row.unit} ({rival})")
