@@ -357,8 +357,9 @@ class Database:
 
     def _configure_postgresql(self, connection: Any) -> None:
         # A process stopped inside a transaction keeps its row locks: the server ends that one for us.
+        # Until then a group of ours that wants such a row fails early: what else is in it has permits to use.
         waits = {
-            "lock_timeout": self.busy_timeout,
+            "lock_timeout": self.busy_timeout / 5,
             "idle_in_transaction_session_timeout": 2 * self.busy_timeout,
         }
         for name, seconds in waits.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from outages import Outage, outage_of
+from outages import Outage, easily_upset, outage_of
 from sqlalchemy import text
 from toy_vendor import QUICK, MakeThing, Thing, Vendor
 
@@ -24,10 +24,9 @@ from plait.ledger.store.rows import EFFECT
 IMPATIENT = replace(QUICK, patience=0.4, record_patience=0.5, lease=0.9)
 
 
-def open_ledger(url: str, busy_timeout: float = 0.1) -> Ledger:
+def open_ledger(url: str, **more: float) -> Ledger:
     """A ledger that notices an outage soon."""
-    database = Database(url, busy_timeout=busy_timeout, silence=1.0)
-    return Ledger(database, timing=IMPATIENT, clock=BootClock())
+    return Ledger(easily_upset(url, **more), timing=IMPATIENT, clock=BootClock())
 
 
 @pytest.fixture
@@ -93,18 +92,18 @@ async def test_without_a_permit_nothing_leaves(
     assert (1, 1) == (vendor.posts, len(vendor.things))
 
 
-async def test_an_answer_waits_for_the_ledger(
-    outage: Outage, fragile: Ledger, vendor: Vendor, transport: Transport
-):
+async def test_an_answer_waits_for_the_ledger(outage: Outage, vendor: Vendor, transport: Transport):
     """Back in time: the answer is recorded and returned, as if nothing had been."""
 
     def away_for_a_moment() -> None:
         outage.begin()
         asyncio.get_running_loop().call_later(0.2, outage.end)
 
-    effects = fragile.effects(run_key="r")
-    made = await effects.perform(Interrupted(transport, "a", after=away_for_a_moment))
-    assert made == await effects.perform(MakeThing(transport, "a"))
+    patient = replace(IMPATIENT, patience=30.0, record_patience=30.0)
+    async with Ledger(easily_upset(outage.url), timing=patient, clock=BootClock()) as ledger:
+        effects = ledger.effects(run_key="r")
+        made = await effects.perform(Interrupted(transport, "a", after=away_for_a_moment))
+        assert made == await effects.perform(MakeThing(transport, "a"))
     assert 1 == vendor.posts
 
 
@@ -248,7 +247,7 @@ async def test_a_server_that_says_nothing_is_not_waited_for(
 ):
     """Nothing is refused and nothing answered: calls, and the end of the ledger, come back all the same."""
     assert outage.mute is not None
-    async with asyncio.timeout(60), open_ledger(outage.url) as fragile:
+    async with asyncio.timeout(60), open_ledger(outage.url, silence=1.0) as fragile:
         effects = fragile.effects(run_key="r")
         await effects.perform(MakeThing(transport, "a"))
         outage.mute()
@@ -258,7 +257,7 @@ async def test_a_server_that_says_nothing_is_not_waited_for(
             await effects.perform(MakeThing(transport, "b"))
     assert ["a"] == [thing.name for thing in vendor.things]
     with pytest.raises(LedgerUnavailable):
-        async with asyncio.timeout(60), open_ledger(outage.url):
+        async with asyncio.timeout(60), open_ledger(outage.url, silence=1.0):
             pass
 
 
@@ -267,8 +266,7 @@ async def test_a_ledger_that_others_open_is_waited_for(outage: Outage):
     """Longer than one wait for the file: somebody migrates it."""
     outage.begin()
     asyncio.get_running_loop().call_later(1.0, outage.end)
-    database = Database(outage.url, busy_timeout=0.05)
-    async with Ledger(database, timing=QUICK, clock=BootClock()) as opened:
+    async with Ledger(easily_upset(outage.url), timing=QUICK, clock=BootClock()) as opened:
         assert await opened.now() > 0
 
 
@@ -282,7 +280,7 @@ async def test_a_process_stopped_inside_a_transaction_blocks_nobody_for_long(
         return connection.execute(EFFECT.select().with_for_update()).all()
 
     stopped, brief = Database(ledger_url, busy_timeout=60.0), Database(ledger_url, busy_timeout=0.5)
-    async with open_ledger(ledger_url) as ledger:
+    async with Ledger(easily_upset(ledger_url), timing=QUICK, clock=BootClock()) as ledger:
         effects = ledger.effects(run_key="r")
         first = await effects.perform(MakeThing(transport, "a"))
         with stopped._engine.connect() as connection:

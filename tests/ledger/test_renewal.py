@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 from ledger_steps import make_intent
-from outages import Outage, outage_of
+from outages import Outage, easily_upset, outage_of
 from toy_vendor import QUICK, MakeThing, Vendor
 
 from plait import failpoints
 from plait.clock import BootClock
 from plait.http import Transport
 from plait.ledger import EffectInProgress, Ledger, store
-from plait.ledger.database import Database
 
 SHORT = replace(QUICK, lease=1.2, patience=0.1)
 A = make_intent("a")
@@ -31,7 +30,7 @@ async def outage(ledger_url: str) -> AsyncIterator[Outage]:
 @pytest.fixture
 async def short(outage: Outage) -> AsyncIterator[Ledger]:
     """A ledger with a short lease that notices a busy database soon."""
-    database = Database(outage.url, busy_timeout=0.05)
+    database = easily_upset(outage.url)
     async with Ledger(database, timing=SHORT, clock=BootClock()) as opened:
         yield opened
         outage.end()
@@ -80,7 +79,7 @@ async def test_a_slow_call_keeps_its_lease(
 async def test_a_busy_renewal_is_tried_again_before_the_lease_ends(outage: Outage):
     """E5: the database is away when the renewal is due, and back in time: the lease never lapses."""
     lease = 6.0
-    database = Database(outage.url, busy_timeout=0.05)
+    database = easily_upset(outage.url)
     async with Ledger(database, timing=replace(SHORT, lease=lease), clock=BootClock()) as ledger:
         first = await claim(ledger, 60.0)
         await asyncio.sleep(0.1)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
+from plait.ledger.database import Database
+
 
 @dataclass
 class Outage:
@@ -20,6 +22,11 @@ class Outage:
     end: Callable[[], None]
     mute: Callable[[], None] | None = None
     """PostgreSQL: connections stand, also new ones, and nothing passes any more."""
+
+
+def easily_upset(url: str, *, silence: float = 30.0) -> Database:
+    """Notices an outage soon. A busy machine is none: PostgreSQL would end its own slow transactions."""
+    return Database(url, busy_timeout=2.0 if "://" in url else 0.05, silence=silence)
 
 
 @asynccontextmanager
